@@ -1,0 +1,79 @@
+package kernels
+
+import "fmt"
+
+// DType is the encoding of a tensor's elements.
+type DType uint8
+
+// Encodings. The names of the quantised ones are GGUF's; each packs a row in
+// blocks of 32 elements.
+const (
+	Invalid DType = iota
+	F32
+	F16
+	BF16
+	Q8_0 // f16 scale, 32 int8
+	Q4_0 // f16 scale, 32 4-bit values offset by 8
+	Q4_1 // f16 scale, f16 minimum, 32 4-bit values
+	Q5_0 // f16 scale, 32 fifth bits, 32 4-bit values offset by 16
+	Q5_1 // f16 scale, f16 minimum, 32 fifth bits, 32 4-bit values
+)
+
+type dtypeInfo struct {
+	name  string
+	block int // elements a block
+	bytes int // bytes a block
+}
+
+var dtypes = [...]dtypeInfo{
+	Invalid: {"invalid", 1, 0},
+	F32:     {"f32", 1, 4},
+	F16:     {"f16", 1, 2},
+	BF16:    {"bf16", 1, 2},
+	Q8_0:    {"q8_0", 32, 34},
+	Q4_0:    {"q4_0", 32, 18},
+	Q4_1:    {"q4_1", 32, 20},
+	Q5_0:    {"q5_0", 32, 22},
+	Q5_1:    {"q5_1", 32, 24},
+}
+
+// DTypes lists every encoding.
+func DTypes() []DType {
+	all := make([]DType, 0, len(dtypes)-1)
+	for d := F32; int(d) < len(dtypes); d++ {
+		all = append(all, d)
+	}
+	return all
+}
+
+func (d DType) info() dtypeInfo {
+	if int(d) >= len(dtypes) {
+		return dtypes[Invalid]
+	}
+	return dtypes[d]
+}
+
+// String returns the lower-case name, such as "bf16" or "q4_1".
+func (d DType) String() string { return d.info().name }
+
+// Block returns how many consecutive elements of a row are encoded together.
+func (d DType) Block() int { return d.info().block }
+
+// BlockBytes returns the bytes of one block.
+func (d DType) BlockBytes() int { return d.info().bytes }
+
+// Quantized reports whether elements share a scale in blocks.
+func (d DType) Quantized() bool { return d.Block() > 1 }
+
+// RowBytes returns the bytes of n consecutive elements. It fails if n is not a
+// whole number of blocks.
+func (d DType) RowBytes(n int) (int, error) {
+	i := d.info()
+	if i.bytes == 0 {
+		return 0, fmt.Errorf("dtype %s has no size", d)
+	}
+	if n < 0 || n%i.block != 0 {
+		return 0, fmt.Errorf("a row of %d elements is not a whole number of %s blocks of %d", n, d, i.block)
+	}
+	return n / i.block * i.bytes, nil
+}
