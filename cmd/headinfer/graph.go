@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"headinfer/graph"
+)
+
+func newGraph() *cobra.Command {
+	var o overrides
+	var format string
+	c := &cobra.Command{
+		Use:   "graph FILE",
+		Short: "Draw a pipeline's dataflow as Mermaid or DOT",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := o.load(args[0])
+			if err != nil {
+				return err
+			}
+			picture, err := graph.Draw(p.documents, p.heads, graph.Format(format))
+			if err != nil {
+				return usage(err)
+			}
+			_, err = fmt.Fprint(c.OutOrStdout(), picture)
+			return err
+		},
+	}
+	c.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
+	o.flags(c)
+	return c
+}

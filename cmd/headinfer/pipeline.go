@@ -1,0 +1,54 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"headinfer/config"
+	"headinfer/graph"
+	"headinfer/stages"
+)
+
+// overrides are the flags that change a pipeline file.
+type overrides struct {
+	sets   []string
+	device string
+}
+
+func (o *overrides) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&o.sets, "set", nil, "change an option, such as heads.attention.group=1 or device.memory=1GiB (repeatable)")
+	c.Flags().StringVar(&o.device, "device", "", "short for --set device.kind=: auto, cpu or cuda")
+}
+
+func (o *overrides) all() []string {
+	if o.device == "" {
+		return o.sets
+	}
+	return append(append([]string(nil), o.sets...), "device.kind="+o.device)
+}
+
+// pipeline is a checked pipeline file.
+type pipeline struct {
+	*config.Pipeline
+	documents, heads *graph.Graph
+}
+
+// load reads and checks a pipeline file. What is wrong with it is a usage error.
+func (o *overrides) load(path string) (*pipeline, error) {
+	registry, err := stages.Registry()
+	if err != nil {
+		return nil, err
+	}
+	file, err := config.LoadFile(path, registry, o.all())
+	if err != nil {
+		return nil, usage(err)
+	}
+	return check(registry, file)
+}
+
+func check(registry *graph.Registry, file *config.Pipeline) (*pipeline, error) {
+	documents, heads, err := stages.Graphs(registry, file)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return &pipeline{file, documents, heads}, nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"headinfer/graph"
+	"headinfer/stages"
+)
+
+func newRun() *cobra.Command {
+	var o overrides
+	var asJSON bool
+	var letters string
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a pipeline",
+		Long: `Run a pipeline and print what it took.
+
+Exit code: 0 done, 1 failed, 2 wrong usage, pipeline, model or output, 3 done
+but for the documents in the dead letters, 130 interrupted.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := o.load(args[0])
+			if err != nil {
+				return err
+			}
+			log := newLogger(c.ErrOrStderr())
+			dead := &deadLetters{path: letters, log: log}
+			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead)
+			err = errors.Join(err, dead.close())
+			if s != nil {
+				if printErr := s.print(c.OutOrStdout(), asJSON); err == nil {
+					err = printErr
+				}
+			}
+			if err == nil && dead.count > 0 {
+				return &exitError{exitDeadLetters, fmt.Errorf("%d documents could not be processed; see %s", dead.count, letters)}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	c.Flags().StringVar(&letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason")
+	o.flags(c)
+	return c
+}
+
+// execute runs a checked pipeline. The summary is nil if the run never started.
+func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progress, dead *deadLetters) (s *summary, err error) {
+	engine, done, err := openEngine(p, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	engine.Observer = watch
+	run, err := p.documents.Build(engine, graph.WithDeadLetters(dead.add))
+	if err != nil {
+		return nil, usage(err)
+	}
+	watch.start(run)
+	err = run.Run(ctx)
+	watch.stop()
+	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: dead.count}
+	if err != nil && ctx.Err() != nil {
+		err = &exitError{exitInterrupted, errors.New("interrupted; what was finished is kept")}
+	}
+	return s, err
+}
+
+// deadLetters lists documents that could not be processed, one JSON object a line.
+type deadLetters struct {
+	path  string
+	log   zerolog.Logger
+	mu    sync.Mutex
+	file  *os.File
+	count int
+	err   error
+}
+
+func (d *deadLetters) add(stage string, e *graph.DocumentError) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.count++
+	d.log.Error().Str("document", e.ID).Str("stage", stage).Err(e.Err).Msg("document dropped")
+	if d.file == nil && d.err == nil {
+		if d.err = os.MkdirAll(filepath.Dir(d.path), 0o755); d.err == nil {
+			d.file, d.err = os.Create(d.path)
+		}
+	}
+	if d.err == nil {
+		d.err = json.NewEncoder(d.file).Encode(struct {
+			ID     string `json:"id"`
+			Stage  string `json:"stage"`
+			Reason string `json:"reason"`
+		}{e.ID, stage, e.Err.Error()})
+	}
+}
+
+func (d *deadLetters) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil {
+		d.err = errors.Join(d.err, d.file.Close())
+	}
+	if d.err != nil {
+		return fmt.Errorf("dead letters: %w", d.err)
+	}
+	return nil
+}
+
+var _ stages.Observer = (*progress)(nil)

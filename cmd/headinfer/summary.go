@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"headinfer/graph"
+	"headinfer/kernels"
+	"headinfer/plan"
+	"headinfer/stages"
+)
+
+// summary is what `run` prints at the end.
+type summary struct {
+	stages.Report
+	Stages      []graph.Stats `json:"stages"`
+	DeadLetters int           `json:"dead_letters"`
+}
+
+func (s *summary) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
+	row("documents", "%d answered, %d in the dead letters", s.answered(), s.DeadLetters)
+	row("prefill", "%d tokens, %s", s.PromptTokens, rate(s.PromptTokens, s.Prefill))
+	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.AnswerTokens, s.Decode))
+	row("device memory", "%s at its peak, of a budget of %s", kernels.FormatBytes(s.Memory.Peak), kernels.FormatBytes(s.Memory.Budget))
+	for _, p := range kernels.Purposes() {
+		row("  "+string(p), "%s%s", kernels.FormatBytes(s.Memory.AtPeak[p]), against(p, s.Standard))
+	}
+	row("  standard would take", "%s (computed, for the longest text of %d tokens)", kernels.FormatBytes(s.Standard.Device()), s.Longest)
+	row("moved", "%s to the device, %s to the host", kernels.FormatBytes(s.MovedIn), kernels.FormatBytes(s.MovedOut))
+	row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
+	return t.Flush()
+}
+
+// against says what the standard method would take for a purpose.
+func against(p kernels.Purpose, standard plan.Memory) string {
+	computed, ok := map[kernels.Purpose]int64{
+		kernels.KVCache: standard.KV, kernels.Activations: standard.Activations,
+	}[p]
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("  (standard: %s)", kernels.FormatBytes(computed))
+}
+
+// answered counts what reached the sinks.
+func (s *summary) answered() int64 {
+	if len(s.Stages) == 0 {
+		return 0
+	}
+	return s.Stages[len(s.Stages)-1].In
+}
+
+func rate(tokens int64, in time.Duration) string {
+	if tokens == 0 || in <= 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f tokens/s", float64(tokens)/in.Seconds())
+}

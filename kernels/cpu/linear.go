@@ -1,0 +1,74 @@
+package cpu
+
+import (
+	"fmt"
+
+	"headinfer/kernels"
+	"headinfer/kernels/cpu/simd"
+)
+
+const (
+	// vectorRows is up to how many rows of x a weight is read anew for each
+	// row, which beats decoding it into panels first.
+	vectorRows = 3
+	// panel is how many rows of a weight one worker takes at a time.
+	panel = 96
+	// stripe is the same for a matrix–vector product.
+	stripe = 32
+)
+
+// Linear multiplies by a weight in its own encoding.
+func (d *Device) Linear(s kernels.Stream, out, x, w kernels.Tensor, accumulate bool) {
+	compute(s, "linear", func(d *Device) error {
+		if err := want(x.Rows, w.Cols, map[string]kernels.Tensor{"x": x}); err != nil {
+			return err
+		}
+		if err := want(x.Rows, w.Rows, map[string]kernels.Tensor{"out": out}); err != nil {
+			return err
+		}
+		if !w.Contiguous() {
+			return fmt.Errorf("weight %s has gaps between its rows", w)
+		}
+		if x.Rows <= vectorRows {
+			return d.vectorLinear(out, x, w, accumulate)
+		}
+		return d.matrixLinear(out, x, w, accumulate)
+	})
+}
+
+func (d *Device) vectorLinear(out, x, w kernels.Tensor, accumulate bool) error {
+	if err := d.scratch.each(stripe, "sums of a matrix–vector product"); err != nil {
+		return err
+	}
+	d.pool.run((w.Rows+stripe-1)/stripe, func(worker, i int) {
+		lo, hi := i*stripe, min(w.Rows, (i+1)*stripe)
+		part := allBytes(w.RowRange(lo, hi))
+		for r := range x.Rows {
+			y := floats(out, r)[lo:hi]
+			if !accumulate {
+				simd.GEMV(y, floats(x, r), part, w.DType)
+				continue
+			}
+			sums := d.scratch.workers[worker][:hi-lo]
+			simd.GEMV(sums, floats(x, r), part, w.DType)
+			simd.AddInto(y, sums)
+		}
+	})
+	return nil
+}
+
+func (d *Device) matrixLinear(out, x, w kernels.Tensor, accumulate bool) error {
+	if err := d.scratch.each(simd.GEMMScratch(w.Cols), "decoded weight panel"); err != nil {
+		return err
+	}
+	packed, err := d.scratch.pack(x)
+	if err != nil {
+		return err
+	}
+	d.pool.run((w.Rows+panel-1)/panel, func(worker, i int) {
+		lo, hi := i*panel, min(w.Rows, (i+1)*panel)
+		y := out.ColRange(lo, hi)
+		simd.GEMM(allFloats(y), out.Stride, packed, allBytes(w.RowRange(lo, hi)), w.DType, hi-lo, accumulate, d.scratch.workers[worker])
+	})
+	return nil
+}

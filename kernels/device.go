@@ -1,0 +1,173 @@
+package kernels
+
+import (
+	"time"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+)
+
+// Device is the whole of what an engine may ask of the hardware. Memory is
+// taken and given back at once; everything that takes a Stream is only
+// enqueued there and runs later, in the stream's order. Slices and tensors
+// handed to an enqueued operator must stay as they are until it has run.
+//
+// An operator that fails (a device fault, shapes that do not fit together)
+// makes its device fail: what follows on any stream does nothing, and
+// Synchronize and Event.Wait return the first such error. Events still fire,
+// so nothing waits for ever.
+type Device interface {
+	Memory
+	Operators
+
+	// Info describes the device.
+	Info() Info
+	// NewStream makes a stream; its name is its track in traces.
+	NewStream(name string) Stream
+	// NewEvent makes an event that counts as fired until it is recorded.
+	NewEvent() Event
+	// Err returns the device's first failure, if any.
+	Err() error
+	// Close waits for the streams and releases everything.
+	Close() error
+}
+
+// Info describes a device.
+type Info struct {
+	Kind        string // "cpu" or "cuda"
+	Name        string // for a person, such as "AMD EPYC, 2 threads, avx512"
+	Activations DType  // the type of hidden states, queries, keys and values
+	Chunk       int    // tokens of a prefill chunk when the user leaves it to us
+}
+
+// Buffer is a device allocation. The zero Buffer holds nothing.
+type Buffer struct {
+	Data    unsafe.Pointer
+	Bytes   int64
+	Purpose Purpose
+}
+
+// Memory is a device's budgeted memory and the host memory it copies from.
+type Memory interface {
+	// Alloc takes bytes of uninitialised device memory. Past the budget it
+	// returns a *BudgetError; what names the asker in it.
+	Alloc(bytes int64, purpose Purpose, what string) (Buffer, error)
+	// Free gives a buffer back, once no enqueued operator uses it.
+	Free(Buffer)
+	// Weight makes a checkpoint's matrix [rows, cols] usable by operators. A
+	// device that reads host memory uses data where it lies, so data must
+	// outlive the device; either way it counts towards the budget.
+	Weight(what string, data []byte, d DType, rows, cols int) (Tensor, error)
+	// Ledger counts this device's memory.
+	Ledger() *Ledger
+	// Prepare takes, once and ahead of need, the workspace of operators up to
+	// a size, so that none asks for memory while a pass runs.
+	Prepare(w Workload) error
+	// Host allocates host memory that this device copies to and from at full
+	// speed (pinned, where that means something).
+	Host() memory.Allocator
+}
+
+// Workload bounds the operators that will be enqueued.
+type Workload struct {
+	Rows    int // tokens of a pass
+	Columns int // inputs of the widest linear layer
+	KVHeads int
+	Group   int // query heads a KV head
+	HeadDim int
+}
+
+// Stream is a queue whose entries run one after another.
+type Stream interface {
+	Name() string
+	// Record makes e fire when everything enqueued so far has run. Recording
+	// again makes e stand for the new point.
+	Record(e Event)
+	// Wait holds what is enqueued after it until the point that e stood for
+	// when Wait was called. An event never recorded holds nothing.
+	Wait(e Event)
+	// Synchronize blocks until the stream has run dry.
+	Synchronize() error
+}
+
+// Event is a point in a stream.
+type Event interface {
+	// Wait blocks until the last recorded point has been reached.
+	Wait() error
+	// Time returns when that was, since the device was opened. It blocks as
+	// Wait does.
+	Time() time.Duration
+}
+
+// Operators are the fused steps of a decoder. T is the number of rows
+// (tokens) of a pass. All tensors are on the device unless a name says host.
+type Operators interface {
+	// CopyIn copies host to device, CopyOut device to host, and CopyWithin
+	// device to device; both sides have the same rows and row bytes.
+	CopyIn(s Stream, dst, hostSrc Tensor)
+	CopyOut(s Stream, hostDst, src Tensor)
+	CopyWithin(s Stream, dst, src Tensor)
+
+	// Embed writes row ids[i] of table [vocabulary, hidden] to out[i], out [T, hidden].
+	Embed(s Stream, out, table Tensor, ids []int32)
+	// RMSNorm writes x / sqrt(mean(x²) + eps) * weight, row by row; weight is
+	// f32 [1, hidden] (Zhang & Sennrich 2019).
+	RMSNorm(s Stream, out, x, weight Tensor, eps float32)
+	// Linear writes x·wᵀ, or adds it to out: x [T, in], w [out, in] in any
+	// encoding, out [T, out].
+	Linear(s Stream, out, x, w Tensor, accumulate bool)
+	// RotaryTable writes cos and sin, f32 [T, head_dim/2], of position *
+	// frequency, computed in double precision. Both slices are on the host.
+	RotaryTable(s Stream, cos, sin Tensor, positions []int32, frequencies []float64)
+	// RotateSplit turns the projections of a pass into what attention takes.
+	RotateSplit(s Stream, a RotateArgs)
+	// Attention attends to one tile of keys and values.
+	Attention(s Stream, a AttentionArgs)
+	// Merge folds a second partial attention result into the first, exactly:
+	// out and lse as in AttentionArgs.
+	Merge(s Stream, out, lse, out2, lse2 Tensor, headDim int)
+	// GLU writes act(gate) * up for gateUp [T, 2*ffn] with the gate's columns
+	// first, out [T, ffn].
+	GLU(s Stream, out, gateUp Tensor, act Activation)
+}
+
+// Activation is the nonlinearity of a gated linear unit.
+type Activation uint8
+
+// The activations.
+const (
+	SiLU Activation = iota
+)
+
+// RotateArgs are RotateSplit's operands. Queries are rotated in place; keys
+// are rotated, and values moved, into NewKV [kv heads, T, head_dim].
+type RotateArgs struct {
+	Q, K, V     Tensor // [T, heads*head_dim], [T, kv heads*head_dim] twice
+	Cos, Sin    Tensor // f32 [T, head_dim/2]
+	NewKV       KV
+	HeadDim     int
+	Interleaved bool // pairs are neighbours (2i, 2i+1), not halves (i, i+head_dim/2)
+}
+
+// AttentionArgs are the operands of one attention tile: the query heads of
+// some KV heads against some keys and values.
+//
+// For each query head: out = softmax(scale * q·Kᵀ) V over the keys that the
+// mask lets through, and lse = log Σ exp(scale * q·k). With Merge the result
+// is folded into what Out and LSE hold already, so that any division of the
+// keys into calls gives the same function (FlashAttention-2, section 3.1.1).
+type AttentionArgs struct {
+	Q   Tensor // [T, kv heads * group * head_dim]
+	Out Tensor // as Q
+	LSE Tensor // f32 [kv heads * group, T]
+	// KV lists the tile's keys and values in order of position; all have the
+	// same heads. Several pieces save copying them together.
+	KV      []KV
+	Group   int // query heads a KV head
+	HeadDim int
+	Scale   float32
+	// Causal masks bottom-right: of T queries against N keys, query i sees
+	// keys 0 … N-T+i.
+	Causal bool
+	Merge  bool
+}

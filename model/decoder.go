@@ -1,0 +1,297 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"headinfer/kernels"
+	"headinfer/transfer"
+)
+
+// Segment is the next tokens of one sequence in a pass. They take the
+// positions from Sequence.Tokens() on.
+type Segment struct {
+	Sequence *transfer.Sequence
+	Tokens   []int32
+}
+
+// Pass is what the head loop sees of a forward pass. Its tensors are rewritten
+// layer by layer, in the order of the compute stream.
+type Pass struct {
+	Segments []Segment
+	Rows     []transfer.Range // of each segment
+	Past     []int            // tokens each sequence held when the pass began
+	Query    kernels.Tensor   // [rows, heads*head_dim], rotated
+	Output   kernels.Tensor   // as Query: attention's result
+	LSE      kernels.Tensor   // f32 [heads, rows]
+	Group    int              // query heads a KV head
+	HeadDim  int
+	Compute  kernels.Stream
+
+	newKV [2]kernels.KV
+}
+
+// NewKV returns the pass's own keys and values of a layer, [KV heads, rows,
+// head_dim]. Two layers' are kept, so that one can be copied away while the
+// next is computed.
+func (p *Pass) NewKV(layer int) kernels.KV { return p.newKV[layer%2] }
+
+// Heads is the head loop: it attends to each layer's past and new keys and
+// values, by tiles and in an order of its own, and keeps the new ones.
+type Heads interface {
+	// Begin plans a pass. From here on, tiles may be fetched.
+	Begin(ctx context.Context, p *Pass) error
+	// Attend is called once a layer, in order, when the layer's queries and
+	// new keys and values have been enqueued. It returns once the attention
+	// has been enqueued on p.Compute, in such a way that the next layer's
+	// NewKV may be written by what is enqueued next.
+	Attend(ctx context.Context, layer int) error
+	// End finishes the pass; the new keys and values are in the sequences for
+	// any pass that begins later.
+	End(ctx context.Context) error
+}
+
+// Decoder is a model on a device. One pass runs at a time.
+type Decoder struct {
+	Config  Config
+	dev     kernels.Device
+	heads   Heads
+	time    *transfer.Timeline
+	compute kernels.Stream
+	weights *weights
+	freqs   []float64
+	maxRows int
+	maxSegs int
+
+	buffers                            []kernels.Buffer
+	hidden, normed                     kernels.Tensor // [rows, hidden]
+	qkv                                kernels.Tensor // [rows, (heads + 2 KV heads)*head_dim]
+	attended                           kernels.Tensor // [rows, heads*head_dim]
+	gateUp, gated                      kernels.Tensor // [rows, 2*ffn], [rows, ffn]
+	cos, sin                           kernels.Tensor // [rows, head_dim/2]
+	lse                                kernels.Tensor // [heads, rows]
+	newKV                              [2]kernels.KV
+	lastHidden, lastNormed, lastLogits kernels.Tensor // [segments, hidden] twice, [segments, vocabulary]
+}
+
+// NewDecoder puts a checkpoint's weights on dev. It needs the checkpoint open
+// for as long as it lives, and Grow before the first pass.
+func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.Timeline) (*Decoder, error) {
+	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time, freqs: c.Config.Frequencies()}
+	if dev.Info().Activations != kernels.F32 {
+		return nil, fmt.Errorf("model: activations in %s", dev.Info().Activations)
+	}
+	var err error
+	if d.weights, err = loadWeights(c, dev); err != nil {
+		return nil, err
+	}
+	d.compute = dev.NewStream(string(transfer.Compute))
+	return d, nil
+}
+
+// Compute is the stream that the decoder enqueues on.
+func (d *Decoder) Compute() kernels.Stream { return d.compute }
+
+// MaxRows returns how many tokens a pass may have.
+func (d *Decoder) MaxRows() int { return d.maxRows }
+
+// Grow makes passes of up to rows tokens in up to segments sequences possible.
+// No pass may be running. If it fails, no pass is possible until it succeeds.
+func (d *Decoder) Grow(rows, segments int) error {
+	if rows <= d.maxRows && segments <= d.maxSegs {
+		return nil
+	}
+	rows, segments = max(rows, d.maxRows), max(segments, d.maxSegs)
+	d.Close()
+	if err := d.allocate(rows, segments); err != nil {
+		d.Close()
+		return err
+	}
+	d.maxRows, d.maxSegs = rows, segments
+	return nil
+}
+
+func (d *Decoder) allocate(rows, segments int) error {
+	c := d.Config
+	dt := d.dev.Info().Activations
+	var failure error
+	matrix := func(what string, dt kernels.DType, rows, cols int) kernels.Tensor {
+		if failure != nil {
+			return kernels.Tensor{}
+		}
+		b, err := d.dev.Alloc(int64(rows)*int64(cols)*int64(dt.BlockBytes()), kernels.Activations, what)
+		if err != nil {
+			failure = err
+			return kernels.Tensor{}
+		}
+		d.buffers = append(d.buffers, b)
+		return kernels.Matrix(b.Data, dt, rows, cols)
+	}
+	width := c.Heads * c.HeadDim
+	d.hidden = matrix("hidden states", dt, rows, c.Hidden)
+	d.normed = matrix("normalised hidden states", dt, rows, c.Hidden)
+	d.qkv = matrix("queries, keys and values", dt, rows, width+2*c.KVHeads*c.HeadDim)
+	d.attended = matrix("attention output", dt, rows, width)
+	d.gateUp = matrix("feed-forward gate and up", dt, rows, 2*c.FFN)
+	d.gated = matrix("feed-forward", dt, rows, c.FFN)
+	d.cos = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
+	d.sin = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
+	d.lse = matrix("log-sum-exp of attention", kernels.F32, c.Heads, rows)
+	for i := range d.newKV {
+		k := matrix("new keys", dt, c.KVHeads*rows, c.HeadDim)
+		v := matrix("new values", dt, c.KVHeads*rows, c.HeadDim)
+		d.newKV[i] = kernels.KV{
+			K: k.Data, V: v.Data, DType: dt, Heads: c.KVHeads, Tokens: rows,
+			HeadDim: c.HeadDim, HeadStride: rows * c.HeadDim,
+		}
+	}
+	d.lastHidden = matrix("last hidden states", dt, segments, c.Hidden)
+	d.lastNormed = matrix("last hidden states", dt, segments, c.Hidden)
+	d.lastLogits = matrix("logits", kernels.F32, segments, c.Vocab)
+	if failure != nil {
+		return failure
+	}
+	return d.dev.Prepare(kernels.Workload{
+		Rows: rows, Columns: max(c.Hidden, width, c.FFN), KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim,
+	})
+}
+
+// Close gives the buffers of passes back. The device must be idle.
+func (d *Decoder) Close() {
+	for _, b := range d.buffers {
+		d.dev.Free(b)
+	}
+	d.buffers = nil
+	d.maxRows, d.maxSegs = 0, 0
+}
+
+// Forward runs one pass: it appends the segments' tokens to their sequences,
+// which must have room, and, if logits is set, returns for each segment the
+// logits [vocabulary] that follow its last token.
+func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) ([][]float32, error) {
+	p, ids, positions, err := d.plan(segments)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.heads.Begin(ctx, p); err != nil {
+		return nil, err
+	}
+	rows := len(ids)
+	d.time.Around(d.compute, transfer.Compute, "embedding", func() {
+		d.dev.Embed(d.compute, d.hidden.RowRange(0, rows), d.weights.embedding, ids)
+		d.dev.RotaryTable(d.compute, d.cos.RowRange(0, rows), d.sin.RowRange(0, rows), positions, d.freqs)
+	})
+	for l := range d.weights.layers {
+		w := &d.weights.layers[l]
+		d.time.Around(d.compute, transfer.Compute, fmt.Sprintf("L%d project", l), func() { d.project(p, l, w, rows) })
+		if err := d.heads.Attend(ctx, l); err != nil {
+			return nil, err
+		}
+		d.time.Around(d.compute, transfer.Compute, fmt.Sprintf("L%d feed-forward", l), func() { d.feedForward(w, rows) })
+	}
+	var out []float32
+	if logits {
+		out = d.logits(p)
+	}
+	if err := d.heads.End(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.compute.Synchronize(); err != nil {
+		return nil, err
+	}
+	d.time.Settle()
+	for _, s := range segments {
+		if err := s.Sequence.Advance(len(s.Tokens)); err != nil {
+			return nil, err
+		}
+	}
+	if !logits {
+		return nil, nil
+	}
+	return slices.Collect(slices.Chunk(out, d.Config.Vocab)), nil
+}
+
+func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err error) {
+	if len(segments) == 0 || len(segments) > d.maxSegs {
+		return nil, nil, nil, fmt.Errorf("a pass of %d segments; the decoder takes 1 to %d", len(segments), d.maxSegs)
+	}
+	p = &Pass{Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, Compute: d.compute}
+	for _, s := range segments {
+		past := s.Sequence.Tokens()
+		if room := s.Sequence.Capacity() - past; len(s.Tokens) == 0 || len(s.Tokens) > room {
+			return nil, nil, nil, fmt.Errorf("a segment of %d tokens on a sequence with room for %d", len(s.Tokens), room)
+		}
+		if past+len(s.Tokens) > math.MaxInt32 {
+			return nil, nil, nil, fmt.Errorf("position %d does not fit in 32 bits", past+len(s.Tokens))
+		}
+		p.Rows = append(p.Rows, transfer.Range{From: len(ids), To: len(ids) + len(s.Tokens)})
+		p.Past = append(p.Past, past)
+		for i := range s.Tokens {
+			positions = append(positions, int32(past+i))
+		}
+		ids = append(ids, s.Tokens...)
+	}
+	rows := len(ids)
+	if rows > d.maxRows {
+		return nil, nil, nil, fmt.Errorf("a pass of %d tokens; the decoder takes at most %d", rows, d.maxRows)
+	}
+	p.Query = d.qkv.RowRange(0, rows).ColRange(0, d.Config.Heads*d.Config.HeadDim)
+	p.Output = d.attended.RowRange(0, rows)
+	p.LSE = d.lse.ColRange(0, rows)
+	for i := range p.newKV {
+		p.newKV[i] = d.newKV[i].TokenRange(0, rows)
+	}
+	return p, ids, positions, nil
+}
+
+// project normalises the hidden states and enqueues the layer's queries, keys
+// and values.
+func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
+	c := d.Config
+	x, normed := d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows)
+	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	qkv := d.qkv.RowRange(0, rows)
+	k, v := qkv.ColRange(width, width+kv), qkv.ColRange(width+kv, width+2*kv)
+	d.dev.RMSNorm(d.compute, normed, x, w.inputNorm, float32(c.NormEps))
+	d.dev.Linear(d.compute, p.Query, normed, w.q, false)
+	d.dev.Linear(d.compute, k, normed, w.k, false)
+	d.dev.Linear(d.compute, v, normed, w.v, false)
+	d.dev.RotateSplit(d.compute, kernels.RotateArgs{
+		Q: p.Query, K: k, V: v, Cos: d.cos.RowRange(0, rows), Sin: d.sin.RowRange(0, rows),
+		NewKV: p.NewKV(l), HeadDim: c.HeadDim, Interleaved: c.Interleaved,
+	})
+}
+
+// feedForward adds the attention's projection, and the gated linear unit's
+// result, to the hidden states.
+func (d *Decoder) feedForward(w *layerWeights, rows int) {
+	c := d.Config
+	x, normed := d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows)
+	gateUp, gated := d.gateUp.RowRange(0, rows), d.gated.RowRange(0, rows)
+	d.dev.Linear(d.compute, x, d.attended.RowRange(0, rows), w.o, true)
+	d.dev.RMSNorm(d.compute, normed, x, w.postNorm, float32(c.NormEps))
+	d.dev.Linear(d.compute, gateUp.ColRange(0, c.FFN), normed, w.gate, false)
+	d.dev.Linear(d.compute, gateUp.ColRange(c.FFN, 2*c.FFN), normed, w.up, false)
+	d.dev.GLU(d.compute, gated, gateUp, kernels.SiLU)
+	d.dev.Linear(d.compute, x, gated, w.down, true)
+}
+
+// logits enqueues the output layer for each segment's last row and the copy of
+// its result to the host, which holds it once the stream has run dry.
+func (d *Decoder) logits(p *Pass) []float32 {
+	n, c := len(p.Segments), d.Config
+	host := make([]float32, n*c.Vocab)
+	d.time.Around(d.compute, transfer.Compute, "logits", func() {
+		for i, r := range p.Rows {
+			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
+		}
+		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
+		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps))
+		d.dev.Linear(d.compute, out, normed, d.weights.output, false)
+		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(host)), kernels.F32, n, c.Vocab), out)
+	})
+	return host
+}

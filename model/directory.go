@@ -1,0 +1,146 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"headinfer/model/safetensors"
+	"headinfer/model/tokenizer"
+)
+
+// openDirectory reads a model as Hugging Face lays it out.
+func openDirectory(dir string) (*Checkpoint, error) {
+	config, err := readConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "tokenizer.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	tok, err := tokenizer.FromJSON(path, data)
+	if err != nil {
+		return nil, err
+	}
+	template, err := readTemplate(dir)
+	if err != nil {
+		return nil, err
+	}
+	set, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Checkpoint{
+		Path: dir, Config: config, Tokenizer: tok, ChatTemplate: template,
+		lookup: set.Tensor, close: set.Close,
+	}, nil
+}
+
+// hfConfig is the part of config.json that the decoder acts on, or must refuse.
+type hfConfig struct {
+	ModelType     string   `json:"model_type"`
+	Architectures []string `json:"architectures"`
+	Hidden        int      `json:"hidden_size"`
+	FFN           int      `json:"intermediate_size"`
+	Layers        int      `json:"num_hidden_layers"`
+	Heads         int      `json:"num_attention_heads"`
+	KVHeads       *int     `json:"num_key_value_heads"`
+	HeadDim       *int     `json:"head_dim"`
+	Vocab         int      `json:"vocab_size"`
+	Context       int      `json:"max_position_embeddings"`
+	NormEps       float64  `json:"rms_norm_eps"`
+	RopeTheta     *float64 `json:"rope_theta"`
+	// RopeParameters is where newer files keep the two below.
+	RopeParameters *struct {
+		Type  string   `json:"rope_type"`
+		Theta *float64 `json:"rope_theta"`
+	} `json:"rope_parameters"`
+	RopeScaling   json.RawMessage `json:"rope_scaling"`
+	HiddenAct     string          `json:"hidden_act"`
+	AttentionBias bool            `json:"attention_bias"`
+	MLPBias       bool            `json:"mlp_bias"`
+}
+
+func readConfig(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("model configuration: %w", err)
+	}
+	var h hfConfig
+	if err := json.Unmarshal(data, &h); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	var refused []error
+	refuse := func(what string, bad bool) {
+		if bad {
+			refused = append(refused, fmt.Errorf("%s: %s is not supported", path, what))
+		}
+	}
+	refuse(fmt.Sprintf("model_type %q (supported: llama)", h.ModelType), h.ModelType != "llama")
+	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", h.HiddenAct), h.HiddenAct != "" && h.HiddenAct != "silu")
+	refuse("rope_scaling", len(h.RopeScaling) > 0 && string(h.RopeScaling) != "null")
+	refuse("attention_bias", h.AttentionBias)
+	refuse("mlp_bias", h.MLPBias)
+	c := Config{
+		Architecture: h.ModelType, Name: filepath.Base(filepath.Dir(path)),
+		Layers: h.Layers, Hidden: h.Hidden, Heads: h.Heads, KVHeads: h.Heads, FFN: h.FFN,
+		Vocab: h.Vocab, Context: h.Context, NormEps: h.NormEps, RopeBase: 10000,
+	}
+	if h.KVHeads != nil {
+		c.KVHeads = *h.KVHeads
+	}
+	if h.HeadDim != nil {
+		c.HeadDim = *h.HeadDim
+	} else if h.Heads > 0 {
+		c.HeadDim = h.Hidden / h.Heads
+	}
+	if h.RopeTheta != nil {
+		c.RopeBase = *h.RopeTheta
+	}
+	if p := h.RopeParameters; p != nil {
+		refuse(fmt.Sprintf("rope_type %q", p.Type), p.Type != "" && p.Type != "default")
+		if p.Theta != nil {
+			c.RopeBase = *p.Theta
+		}
+	}
+	return c, errors.Join(refused...)
+}
+
+// readTemplate finds the chat template where Hugging Face has kept it over time.
+func readTemplate(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	if err == nil {
+		return string(text), nil
+	}
+	path := filepath.Join(dir, "tokenizer_config.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("chat template: %w", err)
+	}
+	var config struct {
+		Template json.RawMessage `json:"chat_template"`
+	}
+	if err := json.Unmarshal(data, &config); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	var template string
+	if len(config.Template) > 0 && json.Unmarshal(config.Template, &template) == nil {
+		return template, nil
+	}
+	var named []struct{ Name, Template string }
+	if len(config.Template) > 0 && json.Unmarshal(config.Template, &named) == nil {
+		for _, n := range named {
+			if n.Name == "default" {
+				return n.Template, nil
+			}
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,73 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+)
+
+// The weights of a Llama decoder, by Hugging Face's names.
+const (
+	nameEmbedding = "model.embed_tokens.weight"
+	nameNorm      = "model.norm.weight"
+	nameOutput    = "lm_head.weight"
+)
+
+// layerName returns the name of one of a layer's weights.
+func layerName(layer int, part string) string {
+	return fmt.Sprintf("model.layers.%d.%s.weight", layer, part)
+}
+
+// The parts of a layer.
+const (
+	partInputNorm = "input_layernorm"
+	partQ         = "self_attn.q_proj"
+	partK         = "self_attn.k_proj"
+	partV         = "self_attn.v_proj"
+	partO         = "self_attn.o_proj"
+	partPostNorm  = "post_attention_layernorm"
+	partGate      = "mlp.gate_proj"
+	partUp        = "mlp.up_proj"
+	partDown      = "mlp.down_proj"
+)
+
+// tensorSpec is what a configuration says of a tensor: [rows, cols], or [cols]
+// if rows is 0.
+type tensorSpec struct {
+	name       string
+	rows, cols int
+	optional   bool
+}
+
+func (s tensorSpec) shape() []int {
+	if s.rows == 0 {
+		return []int{s.cols}
+	}
+	return []int{s.rows, s.cols}
+}
+
+func (s tensorSpec) fits(shape []int) bool { return slices.Equal(shape, s.shape()) }
+
+// tensors lists every weight of the model. The output matrix is optional:
+// without one, the embedding serves as both.
+func (c Config) tensors() []tensorSpec {
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	specs := []tensorSpec{
+		{nameEmbedding, c.Vocab, c.Hidden, false},
+		{nameNorm, 0, c.Hidden, false},
+		{nameOutput, c.Vocab, c.Hidden, true},
+	}
+	for l := range c.Layers {
+		specs = append(specs,
+			tensorSpec{layerName(l, partInputNorm), 0, c.Hidden, false},
+			tensorSpec{layerName(l, partQ), q, c.Hidden, false},
+			tensorSpec{layerName(l, partK), kv, c.Hidden, false},
+			tensorSpec{layerName(l, partV), kv, c.Hidden, false},
+			tensorSpec{layerName(l, partO), c.Hidden, q, false},
+			tensorSpec{layerName(l, partPostNorm), 0, c.Hidden, false},
+			tensorSpec{layerName(l, partGate), c.FFN, c.Hidden, false},
+			tensorSpec{layerName(l, partUp), c.FFN, c.Hidden, false},
+			tensorSpec{layerName(l, partDown), c.Hidden, c.FFN, false},
+		)
+	}
+	return specs
+}

@@ -1,0 +1,68 @@
+package model
+
+import (
+	"fmt"
+	"unsafe"
+
+	"headinfer/kernels"
+	"headinfer/kernels/cpu/simd"
+)
+
+// weights are the checkpoint's tensors on a device.
+type weights struct {
+	embedding, output kernels.Tensor // [vocabulary, hidden]
+	norm              kernels.Tensor // f32 [1, hidden]
+	layers            []layerWeights
+}
+
+type layerWeights struct {
+	inputNorm, postNorm kernels.Tensor // f32 [1, hidden]
+	q, k, v, o          kernels.Tensor // [outputs, inputs]
+	gate, up, down      kernels.Tensor
+}
+
+// loadWeights puts every weight on the device. The checkpoint must outlive it.
+func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
+	var failure error
+	matrix := func(name string) kernels.Tensor {
+		t, ok := c.lookup(name)
+		if !ok || failure != nil {
+			return kernels.Tensor{}
+		}
+		w, err := dev.Weight(t.Name, t.Data, t.DType, t.Shape[0], t.Shape[1])
+		if err != nil {
+			failure = err
+		}
+		return w
+	}
+	vector := func(name string) kernels.Tensor {
+		t, ok := c.lookup(name)
+		if !ok || failure != nil {
+			return kernels.Tensor{}
+		}
+		// Norms are tiny, and every device takes them in f32.
+		values := make([]float32, t.Shape[0])
+		if err := simd.Dequantize(values, t.Data, t.DType); err != nil {
+			failure = fmt.Errorf("%s: tensor %s: %w", c.Path, t.Name, err)
+			return kernels.Tensor{}
+		}
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+		w, err := dev.Weight(t.Name, raw, kernels.F32, 1, len(values))
+		if err != nil {
+			failure = err
+		}
+		return w
+	}
+	w := &weights{embedding: matrix(nameEmbedding), norm: vector(nameNorm), output: matrix(nameOutput)}
+	if w.output.Data == nil {
+		w.output = w.embedding
+	}
+	for l := range c.Config.Layers {
+		w.layers = append(w.layers, layerWeights{
+			inputNorm: vector(layerName(l, partInputNorm)), postNorm: vector(layerName(l, partPostNorm)),
+			q: matrix(layerName(l, partQ)), k: matrix(layerName(l, partK)), v: matrix(layerName(l, partV)), o: matrix(layerName(l, partO)),
+			gate: matrix(layerName(l, partGate)), up: matrix(layerName(l, partUp)), down: matrix(layerName(l, partDown)),
+		})
+	}
+	return w, failure
+}

@@ -1,0 +1,75 @@
+// Package plan is arithmetic about models and machines, with no device: what a
+// method takes of device and host memory. Its functions are pure; sizes are in
+// bytes.
+package plan
+
+// Model is what memory depends on.
+type Model struct {
+	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
+	WeightBytes                                         int64
+	ElementBytes                                        int64 // of activations, keys and values
+}
+
+// Method is a shape of the tiles (the first table of the design notes).
+type Method struct {
+	Chunk  int  // tokens of a pass; 0: the whole prompt
+	OnHost bool // where the cache lies between uses
+	Group  int  // KV heads a tile, if OnHost
+	Span   int  // tokens a tile, if OnHost; 0: all
+	Slots  int  // tiles on the device at a time, if OnHost
+}
+
+// Memory is what a run takes, without operators' workspace.
+type Memory struct {
+	Weights     int64 `json:"weights_bytes"`
+	KV          int64 `json:"kv_bytes"` // on the device
+	Activations int64 `json:"activations_bytes"`
+	HostKV      int64 `json:"host_kv_bytes"`
+}
+
+// Device returns the sum on the device.
+func (m Memory) Device() int64 { return m.Weights + m.KV + m.Activations }
+
+// Standard is attention as it is usually run: the prompt in one pass, the
+// whole cache on the device.
+func Standard() Method { return Method{} }
+
+// TokenKV returns the cache of one token in one KV head of one layer: K and V.
+func (m Model) TokenKV() int64 { return 2 * int64(m.HeadDim) * m.ElementBytes }
+
+// KV returns the whole cache of some tokens.
+func (m Model) KV(tokens int) int64 {
+	return int64(m.Layers) * int64(m.KVHeads) * int64(tokens) * m.TokenKV()
+}
+
+// Activations returns the buffers of a pass of rows tokens in segments
+// sequences: hidden states twice, queries, keys and values, attention's
+// output, the feed-forward's three, the rotary table, log-sum-exp, two layers'
+// new keys and values, and the last hidden states (twice) and logits.
+func (m Model) Activations(rows, segments int) int64 {
+	width, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
+	elements := rows*(2*m.Hidden+(width+2*kv)+width+3*m.FFN+4*kv) + segments*2*m.Hidden
+	floats := rows*(m.HeadDim+m.Heads) + segments*m.Vocab
+	return int64(elements)*m.ElementBytes + int64(floats)*4
+}
+
+// Memory returns what a method takes for one text of prompt tokens of which
+// the cache holds tokens in the end.
+func (m Model) Memory(how Method, prompt, tokens int) Memory {
+	rows := prompt
+	if how.Chunk > 0 {
+		rows = min(how.Chunk, prompt)
+	}
+	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1)}
+	if !how.OnHost {
+		use.KV = m.KV(tokens)
+		return use
+	}
+	span := tokens
+	if how.Span > 0 {
+		span = min(how.Span, tokens)
+	}
+	use.HostKV = m.KV(tokens)
+	use.KV = int64(how.Slots) * int64(min(how.Group, m.KVHeads)) * int64(span) * m.TokenKV()
+	return use
+}

@@ -1,0 +1,61 @@
+package stages
+
+import (
+	"context"
+	"math"
+
+	"headinfer/config"
+	"headinfer/graph"
+	"headinfer/kernels"
+	"headinfer/transfer"
+)
+
+type attentionOptions struct {
+	Group config.Choice `yaml:"group" default:"adaptive" words:"all,adaptive" min:"1" unit:"KV heads" doc:"KV heads a tile. adaptive is the largest group whose ring fits in the device memory that is left, smaller as the context grows." example:"1"`
+	Span  config.Choice `yaml:"span" default:"all" words:"all" min:"1" unit:"tokens" doc:"Tokens a tile. With a number, the device memory for keys and values does not grow with the context." example:"32Ki"`
+}
+
+type attention struct{ loop *HeadLoop }
+
+func newAttention(loop headEnv, o *attentionOptions) (graph.Stage[Fetched, Attended], error) {
+	loop.grouping = transfer.Grouping{Adaptive: o.Group.Is("adaptive"), Heads: o.Group.N}
+	loop.span = o.Span.N
+	return &attention{loop}, nil
+}
+
+// Process enqueues the attention of a tile, once its queries are enqueued.
+func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended) error) error {
+	h, t := a.loop, in.tile
+	select {
+	case <-t.pass.layers[t.Layer].projected:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	p := t.pass
+	rows := p.Rows[t.Segment]
+	firstHead, lastHead := t.Head.From*p.Group, t.Head.To*p.Group
+	args := kernels.AttentionArgs{
+		Q:       p.Query.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
+		Out:     p.Output.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
+		LSE:     p.LSE.RowRange(firstHead, lastHead).ColRange(rows.From, rows.To),
+		KV:      t.past,
+		Group:   p.Group,
+		HeadDim: p.HeadDim,
+		Scale:   float32(1 / math.Sqrt(float64(p.HeadDim))),
+		Merge:   !t.First,
+	}
+	if t.Last {
+		own := p.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
+		args.KV, args.Causal = append(args.KV, own), true
+	}
+	if t.slot != nil {
+		p.Compute.Wait(t.slot.Filled)
+	}
+	h.time.Around(p.Compute, transfer.Compute, t.String(), func() { h.dev.Attention(p.Compute, args) })
+	if t.slot != nil {
+		p.Compute.Record(t.slot.Free)
+		h.ring.Return(t.slot)
+		t.slot = nil
+	}
+	return emit(Attended{t})
+}

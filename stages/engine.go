@@ -1,0 +1,214 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headinfer/graph"
+	"headinfer/kernels"
+	"headinfer/model"
+	"headinfer/transfer"
+)
+
+// Engine is a model on a device with its head loop: what the documents'
+// stages share. Passes take turns; a sequence is in flight from Admit until
+// its Release.
+type Engine struct {
+	Checkpoint *model.Checkpoint
+	Device     kernels.Device
+	Observer   Observer
+
+	loop     *HeadLoop
+	decoder  *model.Decoder
+	timeline *transfer.Timeline
+	passes   sync.Mutex
+	inFlight chan struct{}
+	counts   counts
+}
+
+// Observer is told how documents get on. Its methods are called from the
+// stages and must return soon.
+type Observer interface {
+	// Prefill reports that done of total prompt tokens have been read.
+	Prefill(document string, done, total int)
+	// Text reports text that was just generated.
+	Text(document, text string)
+}
+
+// counts are the engine's sums over a run.
+type counts struct {
+	prefillTokens, decodeTokens atomic.Int64
+	prefill, decode             atomic.Int64 // nanoseconds
+	longest                     atomic.Int64 // tokens of the longest sequence
+}
+
+// EngineOptions says how an engine is put together.
+type EngineOptions struct {
+	Heads     *graph.Graph // the heads level
+	KeepSpans bool         // keep the time line's spans
+	Build     []graph.BuildOption
+}
+
+// NewEngine puts the checkpoint on the device and starts its head loop. The
+// engine owns neither.
+func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Engine, error) {
+	e := &Engine{
+		Checkpoint: c, Device: dev,
+		timeline: transfer.NewTimeline(dev, opt.KeepSpans),
+		inFlight: make(chan struct{}, 1),
+	}
+	var err error
+	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), e.timeline, opt.Build...)
+	if err != nil {
+		return nil, err
+	}
+	if e.decoder, err = model.NewDecoder(c, dev, e.loop, e.timeline); err != nil {
+		return nil, errors.Join(e.explain(err), e.loop.Close())
+	}
+	return e, nil
+}
+
+// Close ends the head loop and gives the device memory back.
+func (e *Engine) Close() error {
+	err := errors.Join(e.decoder.Compute().Synchronize(), e.loop.Close())
+	e.decoder.Close()
+	return err
+}
+
+// Text is a token sequence in flight: its cache and its ids.
+type Text struct {
+	ID       string
+	Tokens   []int32 // those in the cache, and at most one more
+	Sequence *transfer.Sequence
+	engine   *Engine
+	once     sync.Once
+}
+
+// Admit waits until another text may be in flight, and starts it.
+func (e *Engine) Admit(ctx context.Context, id string) (*Text, error) {
+	select {
+	case e.inFlight <- struct{}{}:
+		return &Text{ID: id, Sequence: e.loop.NewSequence(), engine: e}, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Release gives the text's memory back and lets the next one in.
+func (t *Text) Release() {
+	t.once.Do(func() {
+		t.engine.passes.Lock()
+		defer t.engine.passes.Unlock()
+		t.Sequence.Release()
+		<-t.engine.inFlight
+	})
+}
+
+// Prefill reads the prompt's tokens, chunk at a time (0: all at once), and
+// returns the logits [vocabulary] after the last. room is for how many more
+// tokens the cache should have place.
+func (t *Text) Prefill(ctx context.Context, tokens []int32, chunk, room int) ([]float32, error) {
+	e := t.engine
+	start := time.Now()
+	if chunk <= 0 || chunk > len(tokens) {
+		chunk = len(tokens)
+	}
+	if err := e.reserve(t, len(t.Tokens)+len(tokens)+room, chunk); err != nil {
+		return nil, err
+	}
+	var logits []float32
+	for done := 0; done < len(tokens); {
+		next := tokens[done:min(done+chunk, len(tokens))]
+		last := done+len(next) == len(tokens)
+		var err error
+		if logits, err = e.forward(ctx, t, next, last); err != nil {
+			return nil, err
+		}
+		done += len(next)
+		if e.Observer != nil {
+			e.Observer.Prefill(t.ID, done, len(tokens))
+		}
+	}
+	e.counts.prefillTokens.Add(int64(len(tokens)))
+	e.counts.prefill.Add(int64(time.Since(start)))
+	return logits, nil
+}
+
+// Step reads one more token and returns the logits after it.
+func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
+	start := time.Now()
+	if err := t.engine.reserve(t, len(t.Tokens)+1, 1); err != nil {
+		return nil, err
+	}
+	logits, err := t.engine.forward(ctx, t, []int32{token}, true)
+	t.engine.counts.decodeTokens.Add(1)
+	t.engine.counts.decode.Add(int64(time.Since(start)))
+	return logits, err
+}
+
+// reserve makes room for a text of some tokens and for passes of some rows.
+func (e *Engine) reserve(t *Text, tokens, rows int) error {
+	e.passes.Lock()
+	defer e.passes.Unlock()
+	if err := t.Sequence.Reserve(tokens); err != nil {
+		return e.explain(err)
+	}
+	if rows > e.decoder.MaxRows() && e.loop.ring != nil {
+		// The ring takes what is left; the activations come first.
+		e.loop.ring.Release()
+	}
+	if err := e.decoder.Grow(rows, 1); err != nil {
+		return e.explain(err)
+	}
+	return nil
+}
+
+func (e *Engine) forward(ctx context.Context, t *Text, tokens []int32, want bool) ([]float32, error) {
+	e.passes.Lock()
+	defer e.passes.Unlock()
+	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens}}, want)
+	if err != nil {
+		// Nothing may go on using the text's memory.
+		e.loop.Abort(err)
+		_ = e.decoder.Compute().Synchronize()
+		return nil, e.explain(err)
+	}
+	t.Tokens = append(t.Tokens, tokens...)
+	if n := int64(t.Sequence.Tokens()); n > e.counts.longest.Load() {
+		e.counts.longest.Store(n)
+	}
+	if !want {
+		return nil, nil
+	}
+	return logits[0], nil
+}
+
+// explain adds to a budget error which option would make it fit.
+func (e *Engine) explain(err error) error {
+	var short *kernels.BudgetError
+	if !errors.As(err, &short) || short.Hint != "" {
+		return err
+	}
+	enough := kernels.FormatBytes(roundUpMiB(short.Budget + short.Asked - short.Left))
+	raise := fmt.Sprintf("device.memory=%s would hold it", enough)
+	switch {
+	case short.Purpose == kernels.KVCache && !e.loop.onHost:
+		short.Hint = "heads.offload.to=host (with heads.prefetch.slots=2) keeps the cache in host memory, or " + raise
+	case short.Purpose == kernels.KVCache:
+		short.Hint = "heads.attention.span=1024 makes the ring independent of the context's length, or " + raise
+	case short.Purpose == kernels.Weights:
+		short.Hint = raise + ", before any document"
+	default:
+		short.Hint = "a smaller documents.chunked-prefill.chunk takes less, or " + raise
+	}
+	return err
+}
+
+func roundUpMiB(n int64) int64 {
+	const mib = 1 << 20
+	return (n + mib - 1) / mib * mib
+}

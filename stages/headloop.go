@@ -1,0 +1,279 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync/atomic"
+
+	"headinfer/config"
+	"headinfer/graph"
+	"headinfer/kernels"
+	"headinfer/model"
+	"headinfer/transfer"
+)
+
+// HeadLoop runs the heads level of a pipeline for one decoder. It implements
+// model.Heads: a pass is planned as a list of tiles, which flow through the
+// graph's stages; these enqueue work on three streams and never wait for the
+// device. The stages' constructors fill in its settings.
+type HeadLoop struct {
+	dev   kernels.Device
+	shape transfer.Shape
+	time  *transfer.Timeline
+	host  *transfer.Slabs
+
+	ring     *transfer.Ring // nil without a prefetch stage that has slots
+	grouping transfer.Grouping
+	span     int // tokens a tile; 0 means all
+	onHost   bool
+
+	copyIn, copyOut kernels.Stream
+	moved           Moved
+
+	run     *graph.Run
+	stop    context.CancelCauseFunc
+	stopped chan struct{} // closed when run has ended, with failure set
+	failure error
+	aborted bool
+
+	// Events of the layer in each of the pass's two sets of new KV.
+	projected, kept [2]kernels.Event
+	pass            *headPass
+}
+
+// Moved counts bytes between host and device.
+type Moved struct{ In, Out atomic.Int64 }
+
+// headPass is one pass on its way through the loop.
+type headPass struct {
+	*model.Pass
+	layers []layerProgress
+	fed    chan error
+}
+
+// layerProgress is how far the host has come with a layer.
+type layerProgress struct {
+	projected chan struct{} // closed when its queries and new KV are enqueued
+	enqueued  chan struct{} // closed when all of its tiles have left the loop
+	left      atomic.Int64  // tiles that have not
+}
+
+// tile is what flows through the loop.
+type tile struct {
+	transfer.Tile
+	pass *headPass
+	past []kernels.KV // the tile's keys and values, on the device
+	slot *transfer.Slot
+}
+
+// SpanName names the tile in traces.
+func (t *tile) SpanName() string { return t.String() }
+
+// The tile between the stages of the loop.
+type (
+	// Planned is a tile whose turn comes.
+	Planned struct{ *tile }
+	// Fetched is a tile whose keys and values are on their way to the device.
+	Fetched struct{ *tile }
+	// Attended is a tile whose attention is enqueued.
+	Attended struct{ *tile }
+	// Stored is a tile that is done with.
+	Stored struct{ *tile }
+)
+
+// headEnds are the types at the open ends of the heads level.
+func headEnds() graph.Ends {
+	return graph.Ends{In: reflect.TypeFor[Planned](), Out: reflect.TypeFor[Stored]()}
+}
+
+// NewHeadLoop builds the heads level g for a cache of some shape on dev, and
+// starts its stages.
+func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
+	h := &HeadLoop{
+		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host()),
+		copyIn:  dev.NewStream(string(transfer.CopyIn)),
+		copyOut: dev.NewStream(string(transfer.CopyOut)),
+		stopped: make(chan struct{}),
+	}
+	for i := range h.projected {
+		h.projected[i], h.kept[i] = dev.NewEvent(), dev.NewEvent()
+	}
+	run, err := g.Build(h, append(opts, graph.WithDrain(h.drain))...)
+	if err != nil {
+		return nil, err
+	}
+	if h.onHost && h.ring == nil {
+		err := errors.New("heads: the KV cache is kept on the host, and there is no prefetch stage with slots to bring it to the device; add `prefetch: { slots: 2 }` or set heads.offload.to=device")
+		return nil, errors.Join(err, run.Close())
+	}
+	h.run = run
+	ctx, stop := context.WithCancelCause(context.Background())
+	h.stop = stop
+	go func() {
+		defer close(h.stopped)
+		h.failure = run.Run(ctx)
+	}()
+	return h, nil
+}
+
+// Abort ends the loop in the middle of a pass, which failed for some cause. It
+// returns when nothing that was enqueued is still to run.
+func (h *HeadLoop) Abort(cause error) {
+	h.stop(cause)
+	<-h.stopped
+	h.aborted = true
+	// What failed, if it was a stream, has been reported already.
+	_, _ = h.copyIn.Synchronize(), h.copyOut.Synchronize()
+}
+
+// Close ends the stages, waits for the copies, and gives the ring back.
+func (h *HeadLoop) Close() error {
+	h.run.CloseInput()
+	<-h.stopped
+	h.stop(nil)
+	err := errors.Join(h.copyIn.Synchronize(), h.copyOut.Synchronize())
+	if !h.aborted {
+		err = errors.Join(h.failure, err)
+	}
+	if h.ring != nil {
+		h.ring.Release()
+	}
+	return err
+}
+
+// NewSequence returns an empty cache where this loop keeps it.
+func (h *HeadLoop) NewSequence() *transfer.Sequence {
+	if h.onHost {
+		return transfer.NewHostSequence(h.shape, h.host)
+	}
+	return transfer.NewDeviceSequence(h.shape, h.dev)
+}
+
+// quantum is by how many tokens the ring grows, so that a decode does not
+// allocate at every step.
+const quantum = 256
+
+// Begin plans the pass's tiles and feeds them to the loop.
+func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
+	longest, capacity := 0, 0
+	for i, s := range p.Segments {
+		longest, capacity = max(longest, p.Past[i]), max(capacity, s.Sequence.Capacity())
+	}
+	group, err := h.fit(longest, capacity)
+	if err != nil {
+		return err
+	}
+	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
+	tiles := transfer.Tiles(h.shape, p.Past, group, h.span)
+	for i := range pass.layers {
+		pass.layers[i].projected = make(chan struct{})
+		pass.layers[i].enqueued = make(chan struct{})
+	}
+	for _, t := range tiles {
+		pass.layers[t.Layer].left.Add(1)
+	}
+	h.pass = pass
+	go func() {
+		for _, t := range tiles {
+			if err := h.run.Send(ctx, Planned{&tile{Tile: t, pass: pass}}); err != nil {
+				pass.fed <- err
+				return
+			}
+		}
+		pass.fed <- nil
+	}()
+	return nil
+}
+
+// fit chooses the group for tiles of a past of some tokens, and makes the
+// ring's slots hold them: if there is room, for as long as the sequence can get.
+func (h *HeadLoop) fit(past, capacity int) (group int, err error) {
+	if h.ring == nil || !h.onHost {
+		return h.grouping.Choose(h.shape, 0, 0, 0), nil
+	}
+	tokens := min((past+quantum-1)/quantum*quantum, capacity)
+	if h.span > 0 {
+		tokens, capacity = min(tokens, h.span), min(capacity, h.span)
+	}
+	free := h.dev.Ledger().Left() + h.ring.Bytes()
+	group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, free)
+	if whole := h.shape.SlotBytes(group, capacity); int64(h.ring.Slots())*whole <= free {
+		return group, h.ring.Fit(whole)
+	}
+	return group, h.ring.Fit(h.shape.SlotBytes(group, tokens))
+}
+
+// Attend lets the layer's tiles be attended to and waits until that is enqueued.
+func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
+	set := layer % 2
+	h.pass.Compute.Record(h.projected[set])
+	l := &h.pass.layers[layer]
+	close(l.projected)
+	select {
+	case <-l.enqueued:
+	case <-h.stopped:
+		return h.broken()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// The next layer writes the other set of new KV: the copy of what the
+	// layer before this one left there must have run.
+	h.pass.Compute.Wait(h.kept[1-set])
+	return nil
+}
+
+// End makes what follows on the streams see what this pass has stored.
+func (h *HeadLoop) End(ctx context.Context) error {
+	select {
+	case err := <-h.pass.fed:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for _, e := range h.kept {
+		h.copyIn.Wait(e)
+		h.pass.Compute.Wait(e)
+	}
+	return nil
+}
+
+func (h *HeadLoop) broken() error {
+	if h.failure != nil {
+		return h.failure
+	}
+	return errors.New("heads: the loop has ended")
+}
+
+// drain takes what has left the loop.
+func (h *HeadLoop) drain(item any) error {
+	t, ok := item.(Stored)
+	if !ok {
+		return fmt.Errorf("heads: a %T came out of the loop", item)
+	}
+	l := &t.pass.layers[t.Layer]
+	if l.left.Add(-1) == 0 {
+		close(l.enqueued)
+	}
+	return nil
+}
+
+// headEnv is the type under which the stages' constructors get the loop.
+type headEnv = *HeadLoop
+
+func headSpecs() []graph.Spec {
+	return []graph.Spec{
+		graph.NewStage[headEnv, Planned, Fetched](config.Heads, "prefetch",
+			"Brings each tile's keys and values from the host to a ring of slots on the device, as many tiles ahead of the attention as there are slots, across the borders of layers. Does nothing for a cache that lies on the device.",
+			newPrefetch),
+		graph.NewStage[headEnv, Fetched, Attended](config.Heads, "attention",
+			"Attends to each tile: the queries of some KV heads against a span of tokens. Tiles of one head are merged exactly by their log-sum-exp, so every group and span gives the same result.",
+			newAttention),
+		graph.NewStage[headEnv, Attended, Stored](config.Heads, "offload",
+			"Keeps the new keys and values of each pass where the cache lies: on the host, or on the device.",
+			newOffload),
+	}
+}

@@ -1,0 +1,46 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"headinfer/config"
+	"headinfer/graph"
+)
+
+type prefillOptions struct {
+	Chunk config.Choice `yaml:"chunk" default:"auto" words:"auto,none" min:"1" unit:"tokens" doc:"Tokens read at a time. Smaller chunks take less memory for activations; each chunk passes over the whole cache. auto is the device's choice, none reads the prompt in one piece." example:"2048"`
+}
+
+type prefill struct {
+	engine *Engine
+	chunk  int
+}
+
+func newPrefill(e *Engine, o *prefillOptions) (graph.Stage[*Prompt, *Prefilled], error) {
+	p := &prefill{engine: e, chunk: o.Chunk.N}
+	if o.Chunk.Is("auto") {
+		p.chunk = e.Device.Info().Chunk
+	}
+	return p, nil
+}
+
+// Process reads a prompt, unless it is longer than the model's context.
+func (p *prefill) Process(ctx context.Context, in *Prompt, emit func(*Prefilled) error) error {
+	if limit := p.engine.Checkpoint.Config.Context; len(in.Tokens) >= limit {
+		return &graph.DocumentError{ID: in.ID, Err: fmt.Errorf(
+			"the prompt has %d tokens, and the model's context of %d must hold them and the answer; shorten the document", len(in.Tokens), limit)}
+	}
+	text, err := p.engine.Admit(ctx, in.ID)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	logits, err := text.Prefill(ctx, in.Tokens, p.chunk, 0)
+	if err != nil {
+		text.Release()
+		return err
+	}
+	return emit(&Prefilled{Prompt: in, Cache: text, Logits: logits, Seconds: seconds(start)})
+}

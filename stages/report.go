@@ -1,0 +1,53 @@
+package stages
+
+import (
+	"time"
+
+	"headinfer/kernels"
+	"headinfer/plan"
+)
+
+// Report is what a run did and what it took.
+type Report struct {
+	Model        string        `json:"model"`
+	Device       string        `json:"device"`
+	PromptTokens int64         `json:"prompt_tokens"`
+	AnswerTokens int64         `json:"answer_tokens"`
+	Prefill      time.Duration `json:"prefill_ns"`
+	Decode       time.Duration `json:"decode_ns"`
+	Longest      int           `json:"longest_tokens"`
+	Memory       kernels.Usage `json:"device_memory"`
+	// Standard is what the longest text would take on the device with the
+	// usual method: computed, not measured.
+	Standard    plan.Memory   `json:"standard_computed"`
+	MovedIn     int64         `json:"moved_in_bytes"`
+	MovedOut    int64         `json:"moved_out_bytes"`
+	Copying     time.Duration `json:"copying_ns"`
+	HiddenShare float64       `json:"copying_hidden_share"`
+}
+
+// Report sums up the engine's work so far.
+func (e *Engine) Report() Report {
+	c, usage, overlap := e.Checkpoint.Config, e.Device.Ledger().Usage(), e.timeline.Overlap()
+	longest := int(e.counts.longest.Load())
+	m := PlanModel(e)
+	return Report{
+		Model: c.Name, Device: e.Device.Info().Name,
+		PromptTokens: e.counts.prefillTokens.Load(), AnswerTokens: e.counts.decodeTokens.Load(),
+		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),
+		Longest: longest, Memory: usage,
+		Standard: m.Memory(plan.Standard(), longest, longest),
+		MovedIn:  e.loop.moved.In.Load(), MovedOut: e.loop.moved.Out.Load(),
+		Copying: overlap.Copy, HiddenShare: overlap.HiddenShare(),
+	}
+}
+
+// PlanModel describes the engine's model for plan's arithmetic.
+func PlanModel(e *Engine) plan.Model {
+	c := e.Checkpoint.Config
+	return plan.Model{
+		Layers: c.Layers, Hidden: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.FFN, Vocab: c.Vocab,
+		WeightBytes:  e.Device.Ledger().Usage().Now[kernels.Weights],
+		ElementBytes: int64(e.Device.Info().Activations.BlockBytes()),
+	}
+}

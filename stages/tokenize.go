@@ -1,0 +1,90 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+
+	"headinfer/graph"
+	"headinfer/model/chat"
+	"headinfer/model/tokenizer"
+)
+
+type tokenizeOptions struct {
+	Prompt string `yaml:"prompt" default:"{{.Text}}\n\nQuestion: {{.Question}}\nAnswer:" doc:"What the model reads: a Go template over the document's ID, Text, Question and Fields." example:"{{.Text}}\n\n{{.Question}}"`
+	Chat   bool   `yaml:"chat" default:"false" doc:"Put the prompt into the model's chat template, as a message of the user." example:"true"`
+	System string `yaml:"system" default:"" doc:"With chat, a system message before it." example:"Answer in one sentence."`
+}
+
+type tokenize struct {
+	prompt *template.Template
+	chat   *chat.Template // nil without chat
+	system string
+	tokens *tokenizer.Tokenizer
+}
+
+func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt], error) {
+	prompt, err := template.New("prompt").Option("missingkey=error").Parse(o.Prompt)
+	if err != nil {
+		return nil, fmt.Errorf("option prompt: %w", err)
+	}
+	t := &tokenize{prompt: prompt, system: o.System, tokens: e.Checkpoint.Tokenizer}
+	if o.Chat {
+		t.chat, err = e.chatTemplate()
+	}
+	return t, err
+}
+
+// chatTemplate compiles the model's own.
+func (e *Engine) chatTemplate() (*chat.Template, error) {
+	if e.Checkpoint.ChatTemplate == "" {
+		return nil, errors.New("option chat: the model has no chat template; use a prompt without it")
+	}
+	specials := map[string]string{}
+	for name, get := range map[string]func() (int32, bool){"bos_token": e.Checkpoint.Tokenizer.BOS, "eos_token": e.Checkpoint.Tokenizer.EOS} {
+		if id, ok := get(); ok {
+			specials[name] = e.Checkpoint.Tokenizer.Token(id)
+		}
+	}
+	return chat.New(e.Checkpoint.ChatTemplate, specials)
+}
+
+// Process encodes a document.
+func (t *tokenize) Process(_ context.Context, in *Document, emit func(*Prompt) error) error {
+	tokens, err := t.encode(in)
+	if err != nil {
+		return &graph.DocumentError{ID: in.ID, Err: err}
+	}
+	return emit(&Prompt{Document: in, Tokens: tokens})
+}
+
+func (t *tokenize) encode(in *Document) ([]int32, error) {
+	var text strings.Builder
+	if err := t.prompt.Execute(&text, in); err != nil {
+		return nil, err
+	}
+	tokens, err := t.tokensOf(text.String())
+	if err == nil && len(tokens) == 0 {
+		err = errors.New("the prompt has no tokens")
+	}
+	return tokens, err
+}
+
+func (t *tokenize) tokensOf(prompt string) ([]int32, error) {
+	if t.chat == nil {
+		return t.tokens.Encode(prompt, tokenizer.EncodeOptions{BOS: true})
+	}
+	var messages []chat.Message
+	if t.system != "" {
+		messages = append(messages, chat.Message{Role: "system", Content: t.system})
+	}
+	messages = append(messages, chat.Message{Role: "user", Content: prompt})
+	text, err := t.chat.Render(messages, true)
+	if err != nil {
+		return nil, err
+	}
+	// The template writes the special tokens, the first one included.
+	return t.tokens.Encode(text, tokenizer.EncodeOptions{Special: true})
+}
