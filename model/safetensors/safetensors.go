@@ -1,0 +1,110 @@
+// Package safetensors reads and writes safetensors, the checkpoint format of
+// Hugging Face: a JSON header that names, shapes and places tensors, then their
+// bytes.
+//
+// A checkpoint is one file, or a directory with model.safetensors, or with
+// model.safetensors.index.json and the files (shards) that it gives tensors to.
+// A Set is any of these. Shapes are outermost dimension first, as in the file:
+// a linear layer is [rows, cols].
+//
+// A Set owns the memory maps of its files. Tensor.Data aliases them, is
+// read-only, may begin at any address and is valid until Close. A Set does not
+// change after it is made, so any number of goroutines may read it.
+//
+// A file is not trusted: every length and offset, and every product of
+// dimensions, is compared with the bytes that are there. Tensors cover the data
+// of their file exactly, without gap or overlap, and no name occurs twice.
+// Shards are files beside their index; a name that leads elsewhere is refused,
+// but a symbolic link of a proper name is followed, for that is how Hugging
+// Face's cache stores a model.
+package safetensors
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"headinfer/model/mapped"
+	"headinfer/model/tensor"
+)
+
+// What a caller may test for with errors.Is.
+var (
+	// ErrDamaged is a file that contradicts itself or ends too soon, or an
+	// index that contradicts its shards.
+	ErrDamaged = errors.New("damaged safetensors checkpoint")
+	// ErrUnsupported is a file that may be sound and that this package does
+	// not read: another format or element type.
+	ErrUnsupported = errors.New("unsupported safetensors checkpoint")
+	// ErrNotFound is a directory without a safetensors checkpoint.
+	ErrNotFound = errors.New("no safetensors checkpoint")
+)
+
+// FileError says what is wrong with a file and where.
+type FileError struct {
+	File   string // as given to Open or Parse, or the path of the shard or index
+	Offset int    // bytes from the start of the file
+	Place  string // what is written there, such as `tensor "a.weight"`
+	Reason string // what was found, what was expected, and what to change
+	Kind   error  // ErrDamaged or ErrUnsupported
+}
+
+// Error writes "file: at byte 1234 (place): reason".
+func (e *FileError) Error() string {
+	return fmt.Sprintf("%s: at byte %d (%s): %s", e.File, e.Offset, e.Place, e.Reason)
+}
+
+// Unwrap returns Kind.
+func (e *FileError) Unwrap() error { return e.Kind }
+
+// Set is the tensors of a checkpoint, whatever files they are in.
+type Set struct {
+	name     string
+	tensors  []tensor.Tensor
+	index    map[string]int // into tensors
+	mappings []*mapped.File // none if made by Parse
+}
+
+// Parse reads one file that is in memory already; name stands for it in errors,
+// each of which is a *FileError. Tensors alias data.
+func Parse(name string, data []byte) (*Set, error) {
+	tensors, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{name: name, index: map[string]int{}}
+	for _, t := range tensors {
+		s.add(t)
+	}
+	return s, nil
+}
+
+func (s *Set) add(t tensor.Tensor) {
+	s.index[t.Name] = len(s.tensors)
+	s.tensors = append(s.tensors, t)
+}
+
+// Close gives the memory maps back. The tensors' data is invalid afterwards.
+func (s *Set) Close() error {
+	var err error
+	for _, m := range s.mappings {
+		err = errors.Join(err, m.Close())
+	}
+	return err
+}
+
+// Name returns the path or name that the set was opened by.
+func (s *Set) Name() string { return s.name }
+
+// Tensors returns every tensor, in the order of their bytes within a file, and
+// of the files by name.
+func (s *Set) Tensors() []tensor.Tensor { return slices.Clone(s.tensors) }
+
+// Tensor returns the tensor of that name.
+func (s *Set) Tensor(name string) (tensor.Tensor, bool) {
+	i, ok := s.index[name]
+	if !ok {
+		return tensor.Tensor{}, false
+	}
+	return s.tensors[i], true
+}
