@@ -1,0 +1,170 @@
+package simd
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"headinfer/kernels"
+)
+
+var (
+	peaks    = map[string]Peak{}
+	coldOnce = sync.OnceValue(func() []byte {
+		b := make([]byte, 256<<20)
+		for i := 0; i < len(b); i += 64 {
+			b[i] = byte(i) // touched, or every page is the same page of zeros
+		}
+		return b
+	})
+)
+
+// benchLevels runs f under every level, with the ceilings measured there.
+func benchLevels(b *testing.B, f func(b *testing.B, p Peak)) {
+	before := Level()
+	defer func() {
+		if err := Use(before); err != nil {
+			b.Fatal(err)
+		}
+	}()
+	for _, name := range Levels() {
+		if err := Use(name); err != nil {
+			b.Fatal(err)
+		}
+		if _, ok := peaks[name]; !ok {
+			peaks[name] = MeasurePeak(coldOnce())
+		}
+		b.Run(name, func(b *testing.B) { f(b, peaks[name]) })
+	}
+}
+
+// rate runs f b.N times and reports its best rate, in work a second, and the
+// share of a ceiling that is.
+func rate(b *testing.B, f func(), work, ceiling float64, unit, share string) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b.ResetTimer()
+	best := time.Duration(math.MaxInt64)
+	for range b.N {
+		start := now()
+		f()
+		best = min(best, now()-start)
+	}
+	r := work / best.Seconds()
+	b.ReportMetric(r/1e9, unit)
+	b.ReportMetric(100*r/ceiling, share)
+}
+
+func BenchmarkPeak(b *testing.B) {
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for range b.N {
+			current.Load().peakFMA(1 << 16)
+		}
+		b.ReportMetric(p.FLOPPerSecond/1e9, "GFLOP/s")
+		b.ReportMetric(p.BytesPerSecond/1e9, "GB/s")
+	})
+}
+
+func BenchmarkGEMM(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, shape := range [][3]int{{512, 576, 1536}, {512, 1536, 576}, {8, 576, 1536}} {
+			m, k, n := shape[0], shape[1], shape[2]
+			for _, d := range kernels.DTypes() {
+				b.Run(fmt.Sprintf("%dx%dx%d/%s", m, k, n, d), func(b *testing.B) {
+					var x Packed
+					Pack(&x, normals(r, m*k), k, m, k)
+					w, y, scratch := randomWeights(r, d, n*k), make([]float32, m*n), make([]float32, GEMMScratch(k))
+					rate(b, func() { GEMM(y, n, &x, w, d, n, false, scratch) }, 2*float64(m*n*k), p.FLOPPerSecond, "GFLOP/s", "%peak")
+				})
+			}
+		}
+	})
+}
+
+// BenchmarkGEMV reads 64 MB of weights, so that they come from memory.
+func BenchmarkGEMV(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const k = 1536
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, d := range kernels.DTypes() {
+			b.Run(d.String(), func(b *testing.B) {
+				row, err := d.RowBytes(k)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n := (64 << 20) / row
+				some := randomWeights(r, d, k*64)
+				w := make([]byte, n*row)
+				for at := 0; at < len(w); at += copy(w[at:], some) {
+				}
+				x, y := normals(r, k), make([]float32, n)
+				rate(b, func() { GEMV(y, x, w, d) }, float64(len(w)), p.BytesPerSecond, "GB/s", "%read")
+			})
+		}
+	})
+}
+
+func BenchmarkPrefillAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, d := range []int{64, 128} {
+			for _, g := range []int{3, 4} {
+				b.Run(fmt.Sprintf("d=%d/g=%d", d, g), func(b *testing.B) {
+					const rows, keys = 512, 4096
+					c := randomAttention(r, d, rows, g, 1, false, kernels.F32)
+					c.a.Pieces = []Piece{{K: normals(r, keys*d), V: normals(r, keys*d), Tokens: keys}}
+					scratch := make([]float32, AttentionScratch(c.a))
+					rate(b, func() { Attention(c.a, scratch) }, 4*float64(rows*g*keys*d), p.FLOPPerSecond, "GFLOP/s", "%peak")
+				})
+			}
+		}
+	})
+}
+
+// BenchmarkDecodeAttention reads 128 MB of keys and values.
+func BenchmarkDecodeAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, d := range []int{64, 128} {
+			for _, g := range []int{1, 3, 4, 8} {
+				b.Run(fmt.Sprintf("d=%d/g=%d", d, g), func(b *testing.B) {
+					keys := (16 << 20) / d
+					c := randomAttention(r, d, 1, g, 1, false, kernels.F32)
+					c.a.Pieces = []Piece{{K: make([]float32, keys*d), V: make([]float32, keys*d), Tokens: keys}}
+					for i := range keys * d {
+						c.a.Pieces[0].K[i], c.a.Pieces[0].V[i] = float32(i%7), float32(i%5)
+					}
+					scratch := make([]float32, AttentionScratch(c.a))
+					rate(b, func() { Attention(c.a, scratch) }, 8*float64(keys*d), p.BytesPerSecond, "GB/s", "%read")
+				})
+			}
+		}
+	})
+}
+
+func BenchmarkRows(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const n = 1536
+	x, y, z := normals(r, n), normals(r, n), normals(r, n)
+	benchLevels(b, func(b *testing.B, _ Peak) {
+		for name, f := range map[string]func(){
+			"rmsnorm": func() { RMSNorm(y, x, z, 1e-5) },
+			"swiglu":  func() { SwiGLU(y, x, z) },
+			"add":     func() { AddInto(y, x) },
+			"exp":     func() { Exp(y, x) },
+			"rope":    func() { RoPE(x, y[:n/2], z[:n/2], false) },
+		} {
+			b.Run(name, func(b *testing.B) {
+				for range b.N {
+					f()
+				}
+				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
+			})
+		}
+	})
+}

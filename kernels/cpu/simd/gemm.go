@@ -1,0 +1,213 @@
+package simd
+
+import (
+	"unsafe"
+
+	"headinfer/kernels"
+)
+
+const (
+	panelCols  = 1024           // columns of W decoded at a time: a panel of them is a fifth of a cache
+	decodeCols = 256            // columns of 8 rows decoded before they are transposed
+	decodeLD   = decodeCols + 8 // apart, so that the 8 rows don't share a cache set
+	maxRows    = 8              // of the largest tile
+	maxLanes   = 3 * 16         // of the widest
+)
+
+// Packed is an activation matrix laid out for GEMM: rows apart by an odd number
+// of cache lines, so that a tile's rows don't share a cache set, and a multiple
+// of 8 of them, the last ones zero. It is the same for all levels. It is
+// read-only while GEMMs run, so that workers may share it. The zero value is
+// empty; Pack reuses its memory.
+type Packed struct {
+	data []float32
+	m, k int
+	ld   int // floats from one row to the next
+}
+
+// Rows returns m, the rows packed.
+func (p *Packed) Rows() int { return p.m }
+
+// Cols returns k, the columns packed.
+func (p *Packed) Cols() int { return p.k }
+
+// Pack lays out x, [m, k] with rows ldx floats apart, for GEMM.
+func Pack(dst *Packed, x []float32, ldx, m, k int) {
+	if m > 0 {
+		need("pack x", len(x), (m-1)*ldx+k)
+	}
+	lines := (k + 15) / 16
+	dst.m, dst.k, dst.ld = m, k, 16*(lines|1)
+	size := (m + maxRows - 1) / maxRows * maxRows * dst.ld
+	if cap(dst.data) < size {
+		dst.data = make([]float32, size)
+	}
+	dst.data = dst.data[:size]
+	for r := range m {
+		copy(dst.data[r*dst.ld:][:k], x[r*ldx:])
+	}
+	clear(dst.data[m*dst.ld:])
+}
+
+// GEMMScratch returns how many floats of scratch a GEMM over k columns wants.
+func GEMMScratch(k int) int {
+	return maxLanes*(min(k, panelCols)+7)/8*8 + 8*maxLanes + 8*decodeLD + maxRows*maxLanes
+}
+
+// GEMM computes y[m, 0:n] = X·Wᵀ, or += if accumulate: W is n rows of X's k
+// columns, encoded as d; rows of y are ldy floats apart.
+func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, accumulate bool, scratch []float32) {
+	m, k := x.m, x.k
+	if m == 0 || n == 0 {
+		return
+	}
+	g := gemm{kernelSet: current.Load(), y: y, ldy: ldy, x: x, w: w, d: d, rowBytes: rowBytes("gemm w", d, k)}
+	need("gemm y", len(y), (m-1)*ldy+n)
+	need("gemm w", len(w), n*g.rowBytes)
+	need("gemm scratch", len(scratch), GEMMScratch(k))
+	if k == 0 {
+		for r := 0; r < m && !accumulate; r++ {
+			clear(y[r*ldy:][:n])
+		}
+		return
+	}
+	g.decoded, scratch = scratch[:8*decodeLD], scratch[8*decodeLD:]
+	g.tile, g.panel = scratch[:maxRows*maxLanes], scratch[maxRows*maxLanes:]
+
+	blocks := (k + panelCols - 1) / panelCols
+	cols := ((k+blocks-1)/blocks + 31) / 32 * 32
+	for n0 := 0; n0 < n; n0 += g.panelRows() {
+		rows := min(g.panelRows(), n-n0)
+		for k0 := 0; k0 < k; k0 += cols {
+			c := min(cols, k-k0)
+			g.fill(n0, rows, k0, c)
+			g.multiply(n0, rows, k0, c, accumulate || k0 > 0)
+		}
+	}
+}
+
+// gemm is one call's operands and its parts of scratch.
+type gemm struct {
+	*kernelSet
+	y        []float32
+	ldy      int
+	x        *Packed
+	w        []byte
+	d        kernels.DType
+	rowBytes int
+
+	decoded []float32 // [8, decodeLD] rows of W
+	panel   []float32 // [cols, panelRows] of W, transposed
+	tile    []float32 // where a tile that y has no room for goes
+}
+
+// fill decodes columns [k0, k0+cols) of W's rows from n0 into the panel.
+func (g *gemm) fill(n0, rows, k0, cols int) {
+	width := g.panelRows()
+	for r := 0; r < rows; r += 8 {
+		for c := 0; c < cols; c += decodeCols {
+			n := min(decodeCols, cols-c)
+			for i := range 8 {
+				dst := g.decoded[i*decodeLD:][:n]
+				if r+i >= rows {
+					clear(dst)
+					continue
+				}
+				at := (n0+r+i)*g.rowBytes + (k0+c)/g.d.Block()*g.d.BlockBytes()
+				g.dequantize(dst, g.w[at:], g.d)
+			}
+			// Columns are transposed by eights; the panel has room for those
+			// past the last, which nothing reads.
+			g.transpose8(&g.panel[c*width+r], uintptr(4*width), &g.decoded[0], 4*decodeLD, (n+7)/8)
+		}
+	}
+}
+
+// multiply adds the panel's part of the product to y, tile by tile.
+func (g *gemm) multiply(n0, rows, k0, cols int, add bool) {
+	width, x := g.panelRows(), g.x
+	mode := tileSet
+	if add {
+		mode = tileAdd
+	}
+	step, tiles := 3*g.lanes, &g.tile3
+	if rows <= 2*g.lanes {
+		step, tiles = g.lanes, &g.tile1
+	}
+	for j := 0; j < rows; j += step {
+		for r := 0; r < x.m; {
+			size := log2Up(min(g.rows, x.m-r))
+			a, b := &x.data[r*x.ld+k0], &g.panel[j]
+			done := min(1<<size, x.m-r)
+			if r+1<<size <= x.m && j+step <= rows {
+				tiles[size](&g.y[r*g.ldy+n0+j], uintptr(4*g.ldy), a, uintptr(4*x.ld), 4, b, uintptr(4*width), cols, mode, nil)
+			} else {
+				tiles[size](&g.tile[0], 4*maxLanes, a, uintptr(4*x.ld), 4, b, uintptr(4*width), cols, tileSet, nil)
+				for i := range done {
+					out := g.y[(r+i)*g.ldy+n0+j:][:min(step, rows-j)]
+					from := g.tile[i*maxLanes:][:len(out)]
+					if !add {
+						copy(out, from)
+						continue
+					}
+					for c, v := range from {
+						out[c] += v
+					}
+				}
+			}
+			r += done
+		}
+	}
+}
+
+// log2Up returns the exponent of the smallest power of two that is at least n.
+func log2Up(n int) int {
+	e := 0
+	for 1<<e < n {
+		e++
+	}
+	return e
+}
+
+// productBytes bounds the weights that one call of assembly reads: the
+// scheduler can't interrupt it.
+const productBytes = 1 << 19
+
+// GEMV computes y[i] = dot(row i of w, x), where w is len(y) rows of len(x)
+// columns, encoded as d.
+func GEMV(y, x []float32, w []byte, d kernels.DType) {
+	s, k, n := current.Load(), len(x), len(y)
+	stride := rowBytes("gemv w", d, k)
+	need("gemv w", len(w), n*stride)
+	blocks, first := k/32, 0
+	if blocks == 0 {
+		clear(y)
+	} else {
+		for fours := n / 4; fours > 0; {
+			groups := min(fours, max(1, productBytes/(4*stride)))
+			s.product4[d](&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, groups)
+			first, fours = first+4*groups, fours-groups
+		}
+		if first < n {
+			s.product1[d](&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, n-first)
+		}
+	}
+	if rest := x[32*blocks:]; len(rest) > 0 {
+		var b [32]float32
+		for i := range y {
+			dequantizeGo(b[:len(rest)], w[i*stride+32*blocks*d.BlockBytes():], d)
+			y[i] += dotGo(b[:len(rest)], rest)
+		}
+	}
+}
+
+// dequantize decodes len(dst) elements, whole blocks of d.
+func (s *kernelSet) dequantize(dst []float32, src []byte, d kernels.DType) {
+	blocks := len(dst) / 32
+	if blocks > 0 {
+		s.decode[d](&dst[0], unsafe.SliceData(src), blocks)
+	}
+	if rest := dst[32*blocks:]; len(rest) > 0 {
+		dequantizeGo(rest, src[32*blocks*d.BlockBytes():], d)
+	}
+}

@@ -1,0 +1,80 @@
+package simd
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"headinfer/kernels"
+)
+
+// machineLevels returns the levels beyond Go that this CPU has.
+func machineLevels() []*kernelSet {
+	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
+		return nil
+	}
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ {
+		return []*kernelSet{avx512(), avx2()}
+	}
+	return []*kernelSet{avx2()}
+}
+
+func avx512() *kernelSet {
+	return &kernelSet{
+		name: "avx512", lanes: 16, rows: 8,
+		tile1:      [4]tileFunc{tile1x1AVX512, tile2x1AVX512, tile4x1AVX512, tile8x1AVX512},
+		tile3:      [4]tileFunc{tile1x3AVX512, tile2x3AVX512, tile4x3AVX512, tile8x3AVX512},
+		tile4:      [3]tileFunc{tile1x4AVX512, tile2x4AVX512, tile4x4AVX512},
+		eight:      [3]tileFunc{tile1x1AVX2, tile2x1AVX2, tile4x1AVX2},
+		transpose8: transpose8AVX2,
+		decode: [encodings]decodeFunc{
+			kernels.F32: decodeF32AVX512, kernels.F16: decodeF16AVX512, kernels.BF16: decodeBF16AVX512,
+			kernels.Q8_0: decodeQ80AVX512, kernels.Q4_0: decodeQ40AVX512, kernels.Q4_1: decodeQ41AVX512,
+			kernels.Q5_0: decodeQ50AVX512, kernels.Q5_1: decodeQ51AVX512,
+		},
+		product1: [encodings]productFunc{
+			kernels.F32: productF32_1AVX512, kernels.F16: productF16_1AVX512, kernels.BF16: productBF16_1AVX512,
+			kernels.Q8_0: productQ80_1AVX512, kernels.Q4_0: productQ40_1AVX512, kernels.Q4_1: productQ41_1AVX512,
+			kernels.Q5_0: productQ50_1AVX512, kernels.Q5_1: productQ51_1AVX512,
+		},
+		product4: [encodings]productFunc{
+			kernels.F32: productF32_4AVX512, kernels.F16: productF16_4AVX512, kernels.BF16: productBF16_4AVX512,
+			kernels.Q8_0: productQ80_4AVX512, kernels.Q4_0: productQ40_4AVX512, kernels.Q4_1: productQ41_4AVX512,
+			kernels.Q5_0: productQ50_4AVX512, kernels.Q5_1: productQ51_4AVX512,
+		},
+		softmax1: softmaxLanes1AVX512, softmax3: softmaxLanes3AVX512,
+		dots:   [3]dotsFunc{dots1AVX512, dots2AVX512, dots4AVX512},
+		expRow: expRowAVX512, swiglu: swigluAVX512, sumSquares: sumSquaresAVX512, maxRow: maxRowAVX512,
+		addRow: addRowAVX512, scaleRow: scaleRowAVX512, blendRow: blendRowAVX512, timesRow: timesRowAVX512,
+		rotateRow: rotateRowAVX512, peakFMA: peakFMAAVX512, readAll: readAllAVX512,
+	}
+}
+
+func avx2() *kernelSet {
+	return &kernelSet{
+		name: "avx2", lanes: 8, rows: 4,
+		tile1:      [4]tileFunc{tile1x1AVX2, tile2x1AVX2, tile4x1AVX2},
+		tile3:      [4]tileFunc{tile1x3AVX2, tile2x3AVX2, tile4x3AVX2},
+		eight:      [3]tileFunc{tile1x1AVX2, tile2x1AVX2, tile4x1AVX2},
+		transpose8: transpose8AVX2,
+		decode: [encodings]decodeFunc{
+			kernels.F32: decodeF32AVX2, kernels.F16: decodeF16AVX2, kernels.BF16: decodeBF16AVX2,
+			kernels.Q8_0: decodeQ80AVX2, kernels.Q4_0: decodeQ40AVX2, kernels.Q4_1: decodeQ41AVX2,
+			kernels.Q5_0: decodeQ50AVX2, kernels.Q5_1: decodeQ51AVX2,
+		},
+		product1: [encodings]productFunc{
+			kernels.F32: productF32_1AVX2, kernels.F16: productF16_1AVX2, kernels.BF16: productBF16_1AVX2,
+			kernels.Q8_0: productQ80_1AVX2, kernels.Q4_0: productQ40_1AVX2, kernels.Q4_1: productQ41_1AVX2,
+			kernels.Q5_0: productQ50_1AVX2, kernels.Q5_1: productQ51_1AVX2,
+		},
+		product4: [encodings]productFunc{
+			kernels.F32: productF32_4AVX2, kernels.F16: productF16_4AVX2, kernels.BF16: productBF16_4AVX2,
+			kernels.Q8_0: productQ80_4AVX2, kernels.Q4_0: productQ40_4AVX2, kernels.Q4_1: productQ41_4AVX2,
+			kernels.Q5_0: productQ50_4AVX2, kernels.Q5_1: productQ51_4AVX2,
+		},
+		softmax1: softmaxLanes1AVX2, softmax3: softmaxLanes3AVX2,
+		dots:   [3]dotsFunc{dots1AVX2, dots2AVX2, dots4AVX2},
+		expRow: expRowAVX2, swiglu: swigluAVX2, sumSquares: sumSquaresAVX2, maxRow: maxRowAVX2,
+		addRow: addRowAVX2, scaleRow: scaleRowAVX2, blendRow: blendRowAVX2, timesRow: timesRowAVX2,
+		rotateRow: rotateRowAVX2, peakFMA: peakFMAAVX2, readAll: readAllAVX2,
+	}
+}

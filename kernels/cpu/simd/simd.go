@@ -1,0 +1,56 @@
+// Package simd is the CPU's arithmetic: pure single-threaded functions over
+// slices, with float32 activations and weights in any encoding of
+// kernels.DType. A device runs many of them at once, each on its own range of
+// rows, queries or heads.
+//
+// Three levels do the same work: "avx512", "avx2" (with FMA and F16C) and "go",
+// which runs anywhere. The fastest that the CPU has is in use from the start;
+// the environment variable HEADINFER_SIMD and Use choose another. The assembly
+// is generated: see gen.
+//
+// Activations are never rounded to fewer bits: every product is the float32
+// arithmetic of the weights' decoded values.
+//
+// Matrix times matrix (GEMM) decodes a panel of W's rows once, transposed, and
+// multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
+// at a time. It is bound by arithmetic. Matrix times vector (GEMV) decodes in
+// registers and is bound by memory, or by decoding.
+//
+// Attention has two regimes. With many queries, lanes are queries: scores and
+// outputs are kept transposed, [keys, queries] and [head_dim, queries], so that
+// both products are GEMM's tile, keys and values are used as they lie in
+// memory, and a softmax never crosses lanes. Blocks of queries that fit the
+// cache share each block of keys; blocks that the causal mask hides are
+// skipped. With few queries, lanes are dimensions: each block of keys and of
+// values is read from memory once, for all of them.
+//
+// Slices must be as long as the sizes beside them say, or the function panics,
+// as an index out of range does; nothing is read or written beyond them.
+// Scratch is the caller's, may hold anything, and must not be shared by calls
+// that run at the same time. Inputs are not retained.
+package simd
+
+import (
+	"fmt"
+
+	"headinfer/kernels"
+)
+
+//go:generate go run ./gen -isa avx512
+//go:generate go run ./gen -isa avx2
+
+// need panics, as an index out of range does, when a slice is shorter than
+// the sizes given beside it say: always the caller's mistake, never the data's.
+func need(what string, have, want int) {
+	if have < want {
+		panic(fmt.Sprintf("simd: %s has %d elements, needs %d", what, have, want))
+	}
+}
+
+func rowBytes(what string, d kernels.DType, k int) int {
+	n, err := d.RowBytes(k)
+	if err != nil {
+		panic(fmt.Sprintf("simd: %s: %v", what, err))
+	}
+	return n
+}

@@ -1,0 +1,233 @@
+package devicetest
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"headinfer/kernels"
+)
+
+// encoded makes random rows of an encoding and what they stand for.
+func (b *bench) encoded(d kernels.DType, rows, cols int) (data []byte, values []float64) {
+	rowBytes, err := d.RowBytes(cols)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for range rows * rowBytes / d.BlockBytes() {
+		block := make([]byte, d.BlockBytes())
+		for i := range block {
+			block[i] = byte(b.rand.Uint32())
+		}
+		x := float32(b.rand.NormFloat64())
+		// 0.03 and -0.25 in half precision: plain scales, so that sums stay small.
+		const scale, low = 0x27ae, 0xb400
+		s, m := half(scale), half(low)
+		switch d {
+		case kernels.F32:
+			binary.LittleEndian.PutUint32(block, math.Float32bits(x))
+			values = append(values, float64(x))
+		case kernels.BF16:
+			top := math.Float32bits(x) & 0xffff0000
+			binary.LittleEndian.PutUint16(block, uint16(top>>16))
+			values = append(values, float64(math.Float32frombits(top)))
+		case kernels.F16:
+			bits := uint16(b.rand.Uint32())&0x83ff | uint16(10+b.rand.IntN(7))<<10
+			binary.LittleEndian.PutUint16(block, bits)
+			values = append(values, half(bits))
+		case kernels.Q8_0:
+			binary.LittleEndian.PutUint16(block, scale)
+			for _, q := range block[2:] {
+				values = append(values, s*float64(int8(q)))
+			}
+		case kernels.Q4_0:
+			binary.LittleEndian.PutUint16(block, scale)
+			values = append(values, nibbles(block[2:], func(q, _ int) float64 { return s * float64(q-8) })...)
+		case kernels.Q4_1:
+			binary.LittleEndian.PutUint16(block, scale)
+			binary.LittleEndian.PutUint16(block[2:], low)
+			values = append(values, nibbles(block[4:], func(q, _ int) float64 { return s*float64(q) + m })...)
+		case kernels.Q5_0:
+			binary.LittleEndian.PutUint16(block, scale)
+			high := binary.LittleEndian.Uint32(block[2:])
+			values = append(values, nibbles(block[6:], func(q, i int) float64 { return s * float64(q|int(high>>i&1)<<4-16) })...)
+		case kernels.Q5_1:
+			binary.LittleEndian.PutUint16(block, scale)
+			binary.LittleEndian.PutUint16(block[2:], low)
+			high := binary.LittleEndian.Uint32(block[4:])
+			values = append(values, nibbles(block[8:], func(q, i int) float64 { return s*float64(q|int(high>>i&1)<<4) + m })...)
+		default:
+			b.t.Fatalf("no encoding %s here", d)
+		}
+		data = append(data, block...)
+	}
+	return data, values
+}
+
+func nibbles(packed []byte, value func(q, i int) float64) []float64 {
+	out := make([]float64, 32)
+	for i, p := range packed {
+		out[i] = value(int(p&15), i)
+		out[i+16] = value(int(p>>4), i+16)
+	}
+	return out
+}
+
+// half decodes a normal half-precision number.
+func half(bits uint16) float64 {
+	sign := 1.0
+	if bits>>15 == 1 {
+		sign = -1
+	}
+	return sign * math.Ldexp(1+float64(bits&0x3ff)/1024, int(bits>>10&31)-15)
+}
+
+func (b *bench) weight(data []byte, d kernels.DType, rows, cols int) kernels.Tensor {
+	w, err := b.dev.Weight("test", data, d, rows, cols)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return w
+}
+
+func testEmbed(t *testing.T, b *bench) {
+	for _, d := range kernels.DTypes() {
+		const vocab, hidden = 50, 96
+		data, values := b.encoded(d, vocab, hidden)
+		ids := []int32{49, 0, 7, 7, 23}
+		out := b.empty(len(ids), hidden)
+		b.dev.Embed(b.stream, out, b.weight(data, d, vocab, hidden), ids)
+		var want []float64
+		for _, id := range ids {
+			want = append(want, values[int(id)*hidden:(int(id)+1)*hidden]...)
+		}
+		b.near("rows of "+d.String(), b.read(out), want, 1e-6)
+	}
+}
+
+func testRMSNorm(t *testing.T, b *bench) {
+	for _, n := range []int{8, 72, 577} {
+		const rows, eps = 19, 1e-5
+		x, w := b.normal(rows*n), b.normal(n)
+		out := b.empty(rows, n)
+		b.dev.RMSNorm(b.stream, out, b.put(x, rows, n), b.weight(bytesOf(w), kernels.F32, 1, n), eps)
+		want := make([]float64, rows*n)
+		for r := range rows {
+			sum := 0.0
+			for _, v := range x[r*n : (r+1)*n] {
+				sum += float64(v) * float64(v)
+			}
+			for i := range n {
+				want[r*n+i] = float64(x[r*n+i]) / math.Sqrt(sum/float64(n)+eps) * float64(w[i])
+			}
+		}
+		b.near("rmsnorm", b.read(out), want, 1e-5)
+	}
+}
+
+func bytesOf(x []float32) []byte {
+	out := make([]byte, 0, 4*len(x))
+	for _, v := range x {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+	}
+	return out
+}
+
+func testLinear(t *testing.T, b *bench) {
+	for _, d := range kernels.DTypes() {
+		for _, rows := range []int{1, 2, 5, 67} {
+			n, k := 1+b.rand.IntN(200), 32*(1+b.rand.IntN(9))
+			data, w := b.encoded(d, n, k)
+			x, base := b.normal(rows*k), b.normal(rows*n)
+			product := make([]float64, rows*n)
+			for r := range rows {
+				for i := range n {
+					for j := range k {
+						product[r*n+i] += float64(x[r*k+j]) * w[i*k+j]
+					}
+				}
+			}
+			weight, in := b.weight(data, d, n, k), b.put(x, rows, k)
+			out := b.empty(rows, n)
+			b.dev.Linear(b.stream, out, in, weight, false)
+			b.near("linear "+d.String(), b.read(out), product, 1e-5)
+			b.write(out, base)
+			b.dev.Linear(b.stream, out, in, weight, true)
+			for i := range product {
+				product[i] += float64(base[i])
+			}
+			b.near("accumulating linear "+d.String(), b.read(out), product, 1e-5)
+		}
+	}
+}
+
+func testRotary(t *testing.T, b *bench) {
+	const rows, heads, kvHeads, hd = 21, 6, 2, 16
+	frequencies := make([]float64, hd/2)
+	positions := make([]int32, rows)
+	for i := range frequencies {
+		frequencies[i] = math.Pow(10000, -2*float64(i)/hd)
+	}
+	for i := range positions {
+		positions[i] = int32(b.rand.IntN(4 << 20))
+	}
+	for _, interleaved := range []bool{false, true} {
+		q, k, v := b.normal(rows*heads*hd), b.normal(rows*kvHeads*hd), b.normal(rows*kvHeads*hd)
+		cos, sin := b.empty(rows, hd/2), b.empty(rows, hd/2)
+		b.dev.RotaryTable(b.stream, cos, sin, positions, frequencies)
+		queries := b.put(q, rows, heads*hd)
+		kv := b.emptyKV(kvHeads, rows, hd)
+		b.dev.RotateSplit(b.stream, kernels.RotateArgs{
+			Q: queries, K: b.put(k, rows, kvHeads*hd), V: b.put(v, rows, kvHeads*hd),
+			Cos: cos, Sin: sin, NewKV: kv, HeadDim: hd, Interleaved: interleaved,
+		})
+		rotate := func(x []float32, width int) []float64 {
+			out := make([]float64, len(x))
+			for at := 0; at < len(x); at += hd {
+				for i := range hd / 2 {
+					lo, hi := at+i, at+i+hd/2
+					if interleaved {
+						lo, hi = at+2*i, at+2*i+1
+					}
+					s, c := math.Sincos(float64(positions[at/width]) * frequencies[i])
+					out[lo] = float64(x[lo])*c - float64(x[hi])*s
+					out[hi] = float64(x[lo])*s + float64(x[hi])*c
+				}
+			}
+			return out
+		}
+		b.near("queries", b.read(queries), rotate(q, heads*hd), 1e-5)
+		plain := make([]float64, len(v))
+		for i, x := range v {
+			plain[i] = float64(x)
+		}
+		b.near("keys", b.read(kv.Keys()), byHead(rotate(k, kvHeads*hd), rows, kvHeads, hd), 1e-5)
+		b.near("values", b.read(kv.Values()), byHead(plain, rows, kvHeads, hd), 0)
+	}
+}
+
+// byHead turns [rows, heads, hd] into [heads, rows, hd].
+func byHead(x []float64, rows, heads, hd int) []float64 {
+	out := make([]float64, 0, len(x))
+	for h := range heads {
+		for r := range rows {
+			out = append(out, x[(r*heads+h)*hd:][:hd]...)
+		}
+	}
+	return out
+}
+
+func testGLU(t *testing.T, b *bench) {
+	const rows, ffn = 33, 100
+	x := b.normal(rows * 2 * ffn)
+	out := b.empty(rows, ffn)
+	b.dev.GLU(b.stream, out, b.put(x, rows, 2*ffn), kernels.SiLU)
+	want := make([]float64, rows*ffn)
+	for r := range rows {
+		for i := range ffn {
+			g, u := float64(x[r*2*ffn+i]), float64(x[r*2*ffn+ffn+i])
+			want[r*ffn+i] = g / (1 + math.Exp(-g)) * u
+		}
+	}
+	b.near("swiglu", b.read(out), want, 1e-5)
+}

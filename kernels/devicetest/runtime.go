@@ -1,0 +1,103 @@
+package devicetest
+
+import (
+	"errors"
+	"testing"
+
+	"headinfer/kernels"
+)
+
+func testCopies(t *testing.T, b *bench) {
+	const rows, cols = 13, 37
+	x := b.normal(rows * cols)
+	from, to := b.put(x, rows, cols), b.empty(rows, cols)
+	b.dev.CopyWithin(b.stream, to.RowRange(2, 9), from.RowRange(4, 11))
+	got := b.read(to)
+	for r := 2; r < 9; r++ {
+		for c := range cols {
+			if got[r*cols+c] != x[(r+2)*cols+c] {
+				t.Fatalf("row %d column %d is %g, want %g", r, c, got[r*cols+c], x[(r+2)*cols+c])
+			}
+		}
+	}
+	for _, untouched := range []int{0, 1, 9, rows - 1} {
+		if v := got[untouched*cols]; v == v {
+			t.Fatalf("row %d was written: %g", untouched, v)
+		}
+	}
+}
+
+// testStreams moves a value from one stream to another and back many times:
+// without the events' order, some copy would read what is not there yet.
+func testStreams(t *testing.T, b *bench) {
+	other := b.dev.NewStream("other")
+	const n, rounds = 4096, 200
+	first, second := b.empty(1, n), b.empty(1, n)
+	there, back := b.dev.NewEvent(), b.dev.NewEvent()
+	other.Wait(back) // never recorded: holds nothing
+	x := b.normal(n)
+	host := make([]float32, n)
+	copy(host, x)
+	for range rounds {
+		b.dev.CopyIn(b.stream, first, hostMatrix(host, 1, n))
+		b.dev.CopyWithin(b.stream, second, first)
+		b.stream.Record(there)
+		other.Wait(there)
+		b.dev.CopyOut(other, hostMatrix(host, 1, n), second)
+		other.Record(back)
+		b.stream.Wait(back)
+	}
+	if err := back.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range x {
+		if host[i] != x[i] {
+			t.Fatalf("element %d came back as %g, was %g", i, host[i], x[i])
+		}
+	}
+	if there.Time() > back.Time() || there.Time() <= 0 {
+		t.Errorf("events fired at %v and %v", there.Time(), back.Time())
+	}
+	// An event recorded again stands for the new point only.
+	early := b.dev.NewEvent()
+	b.stream.Record(early)
+	before := early.Time()
+	b.dev.CopyWithin(b.stream, second, first)
+	b.stream.Record(early)
+	if after := early.Time(); after <= before {
+		t.Errorf("recorded again, the event stayed at %v", after)
+	}
+}
+
+func testBudget(t *testing.T, b *bench) {
+	left := b.dev.Ledger().Left()
+	buffer, err := b.dev.Alloc(left, kernels.KVCache, "all of it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.dev.Alloc(1, kernels.Workspace, "one byte more")
+	var short *kernels.BudgetError
+	if !errors.As(err, &short) || short.Asked != 1 || short.Left != 0 || short.Budget != left || !errors.Is(err, kernels.ErrBudget) {
+		t.Fatalf("a byte past the budget gave %v", err)
+	}
+	b.dev.Free(buffer)
+	u := b.dev.Ledger().Usage()
+	if u.Used != 0 || u.Peak != left || u.AtPeak[kernels.KVCache] != left {
+		t.Fatalf("after freeing all, the ledger says %+v", u)
+	}
+}
+
+func testFailure(t *testing.T, b *bench) {
+	b.broken = true
+	fired := b.dev.NewEvent()
+	table := b.weight(bytesOf(b.normal(10*8)), kernels.F32, 10, 8)
+	out := b.empty(1, 8)
+	b.dev.Embed(b.stream, out, table, []int32{10})
+	b.stream.Record(fired)
+	if err := fired.Wait(); err == nil {
+		t.Fatal("a token outside the vocabulary went through")
+	}
+	if err := b.stream.Synchronize(); err == nil {
+		t.Fatal("the failure was forgotten")
+	}
+}
