@@ -26,7 +26,7 @@ func openDirectory(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	template, err := readTemplate(dir)
+	tok, template, err := withConfig(tok, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -110,37 +110,25 @@ func readConfig(path string) (Config, error) {
 	return c, errors.Join(refused...)
 }
 
-// readTemplate finds the chat template where Hugging Face has kept it over time.
-func readTemplate(dir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
-	if err == nil {
-		return string(text), nil
-	}
+// withConfig adds what tokenizer.json leaves out: the special tokens' roles and
+// the chat template, which newer models keep in a file of its own.
+func withConfig(tok *tokenizer.Tokenizer, dir string) (*tokenizer.Tokenizer, string, error) {
 	path := filepath.Join(dir, "tokenizer_config.json")
 	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("chat template: %w", err)
-	}
-	var config struct {
-		Template json.RawMessage `json:"chat_template"`
-	}
-	if err := json.Unmarshal(data, &config); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	var template string
-	if len(config.Template) > 0 && json.Unmarshal(config.Template, &template) == nil {
-		return template, nil
-	}
-	var named []struct{ Name, Template string }
-	if len(config.Template) > 0 && json.Unmarshal(config.Template, &named) == nil {
-		for _, n := range named {
-			if n.Name == "default" {
-				return n.Template, nil
-			}
+	switch {
+	case err == nil:
+		if tok, err = tok.WithConfig(path, data); err != nil {
+			return nil, "", err
 		}
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, "", fmt.Errorf("tokenizer configuration: %w", err)
 	}
-	return "", nil
+	template, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	switch {
+	case err == nil:
+		return tok, string(template), nil
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, "", fmt.Errorf("chat template: %w", err)
+	}
+	return tok, tok.ChatTemplate(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headinfer/config"
 	"headinfer/graph"
 	"headinfer/kernels"
 	"headinfer/model"
@@ -193,7 +194,8 @@ func (e *Engine) explain(err error) error {
 	if !errors.As(err, &short) || short.Hint != "" {
 		return err
 	}
-	enough := kernels.FormatBytes(roundUpMiB(short.Budget + short.Asked - short.Left))
+	// As the option is written: a person pastes it.
+	enough := config.Bytes(roundUpMiB(short.Budget + short.Asked - short.Left)).String()
 	raise := fmt.Sprintf("device.memory=%s would hold it", enough)
 	switch {
 	case short.Purpose == kernels.KVCache && !e.loop.onHost:

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"headinfer/config"
 	"headinfer/graph"
 )
 
@@ -19,22 +20,36 @@ type filesOptions struct {
 	Question string   `yaml:"question" default:"" doc:"The question about files that have none of their own. A file's own stands beside it: notes/a.question for notes/a.txt." example:"What is the access code?"`
 }
 
-type files struct{ options *filesOptions }
+// Check refuses a list without paths, and patterns that cannot be read.
+func (o *filesOptions) Check() []config.OptionError {
+	if len(o.Paths) == 0 {
+		return []config.OptionError{{Option: "paths", What: "is empty", Want: "at least one file or pattern, such as paths: [\"notes/*.txt\"]"}}
+	}
+	var bad []config.OptionError
+	for _, pattern := range o.Paths {
+		if _, err := filepath.Match(pattern, ""); err != nil {
+			bad = append(bad, config.OptionError{Option: "paths", What: fmt.Sprintf("has the pattern %q: %v", pattern, err), Want: "a [ to be closed, or written \\[ if a file's name has it"})
+		}
+	}
+	return bad
+}
+
+type files struct {
+	paths    []string
+	question string
+}
 
 func newFiles(_ *Engine, o *filesOptions) (graph.Source[*Document], error) {
-	if len(o.Paths) == 0 {
-		return nil, errors.New("no paths; name at least one file or pattern, such as paths: [\"notes/*.txt\"]")
+	paths, err := expand(o.Paths)
+	if err != nil {
+		return nil, err
 	}
-	return &files{o}, nil
+	return &files{paths, o.Question}, nil
 }
 
 // Produce reads the files one by one.
 func (f *files) Produce(ctx context.Context, emit func(*Document) error) error {
-	paths, err := expand(f.options.Paths)
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
+	for _, path := range f.paths {
 		doc, err := f.read(path)
 		if err != nil {
 			if err := graph.Drop(ctx, &graph.DocumentError{ID: path, Err: err}); err != nil {
@@ -58,7 +73,7 @@ func expand(patterns []string) ([]string, error) {
 			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("no file matches %q", pattern)
+			return nil, fmt.Errorf("option paths: no file matches %q, seen from the directory where headinfer was started", pattern)
 		}
 		all = append(all, found...)
 	}
@@ -71,10 +86,10 @@ func (f *files) read(path string) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkText(text); err != nil {
+	if err := CheckText(text); err != nil {
 		return nil, err
 	}
-	doc := &Document{ID: path, Text: string(text), Question: f.options.Question}
+	doc := &Document{ID: path, Text: string(text), Question: f.question}
 	question, err := os.ReadFile(strings.TrimSuffix(path, filepath.Ext(path)) + ".question")
 	switch {
 	case err == nil:
@@ -85,8 +100,9 @@ func (f *files) read(path string) (*Document, error) {
 	return doc, nil
 }
 
-// checkText refuses what no model should be asked to read.
-func checkText(text []byte) error {
+// CheckText refuses what no model should be asked to read: text that is empty
+// but for white space, or not UTF-8. The error names the byte.
+func CheckText(text []byte) error {
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return errors.New("the document is empty")
 	}

@@ -14,35 +14,56 @@ import (
 
 type jsonlOptions struct {
 	Path string `yaml:"path" default:"out/answers.jsonl" doc:"The file to write, a JSON object a line." example:"out/answers.jsonl"`
-	Mode string `yaml:"mode" default:"replace" enum:"replace,append" doc:"replace writes to PATH.partial and renames it when the run is complete, so that PATH is always whole; append adds to PATH and forces each record to disk." example:"append"`
+	Mode string `yaml:"mode" default:"replace" enum:"replace,append" doc:"replace writes to PATH.partial and renames it when the run is complete, so that PATH is always whole; append adds to PATH and forces each record to disk. A device or a pipe is written as it is." example:"append"`
 }
 
 type jsonl struct {
 	options *jsonlOptions
 	file    *os.File
 	out     *bufio.Writer
+	path    string // the options' path, or what it links to
+	partial string // what Finish renames to path; "" when path itself is written
+	sync    bool   // force each record to disk
 	records int
 }
 
 func newJSONL(_ *Engine, o *jsonlOptions) (graph.Sink[*Answer], error) {
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
-		return nil, fmt.Errorf("output: %w", err)
-	}
 	s := &jsonl{options: o}
-	var err error
-	if o.Mode == "append" {
-		s.file, err = os.OpenFile(o.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	} else {
-		s.file, err = os.Create(s.partial())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("output: %w", err)
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("option path: %w", err)
 	}
 	s.out = bufio.NewWriter(s.file)
 	return s, nil
 }
 
-func (s *jsonl) partial() string { return s.options.Path + ".partial" }
+func (s *jsonl) open() (err error) {
+	path := s.options.Path
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a rename would put a file in the link's place
+	}
+	s.path = path
+	// What cannot become the output is found now, and not when the work is done.
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s is a directory; name a file, such as %s", path, filepath.Join(path, "answers.jsonl"))
+	case err == nil && !info.Mode().IsRegular():
+		// A rename would put a file in the device's place.
+		s.file, err = os.OpenFile(path, os.O_WRONLY, 0)
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if s.options.Mode == "append" {
+		s.sync = true
+		s.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		return err
+	}
+	s.partial = path + ".partial"
+	s.file, err = os.Create(s.partial)
+	return err
+}
 
 // Consume writes a record, whole, before the next is taken.
 func (s *jsonl) Consume(_ context.Context, in *Answer) error {
@@ -55,7 +76,7 @@ func (s *jsonl) Consume(_ context.Context, in *Answer) error {
 		return fmt.Errorf("output: %w", err)
 	}
 	s.records++
-	if s.options.Mode == "append" {
+	if s.sync {
 		if err := s.file.Sync(); err != nil {
 			return fmt.Errorf("output: %w", err)
 		}
@@ -65,15 +86,16 @@ func (s *jsonl) Consume(_ context.Context, in *Answer) error {
 
 // Finish gives the complete file its name.
 func (s *jsonl) Finish(context.Context) error {
-	if s.options.Mode == "append" {
+	if s.partial == "" {
 		return nil
 	}
-	if err := errors.Join(s.file.Sync(), s.file.Close()); err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
+	err := errors.Join(s.file.Sync(), s.file.Close())
 	s.file = nil
-	if err := os.Rename(s.partial(), s.options.Path); err != nil {
-		return fmt.Errorf("output: %w", err)
+	if err == nil {
+		err = os.Rename(s.partial, s.path)
+	}
+	if err != nil {
+		return fmt.Errorf("output: %w; the answers are in %s", err, s.partial)
 	}
 	return nil
 }
@@ -84,8 +106,8 @@ func (s *jsonl) Close() error {
 		return nil
 	}
 	err := s.file.Close()
-	if s.options.Mode == "replace" && s.records == 0 {
-		err = errors.Join(err, os.Remove(s.partial()))
+	if s.partial != "" && s.records == 0 {
+		err = errors.Join(err, os.Remove(s.partial))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"headinfer/config"
 	"headinfer/graph"
@@ -19,23 +20,37 @@ type readJSONLOptions struct {
 	MaxLine config.Bytes `yaml:"max_line" default:"256MiB" min:"1" doc:"Longest line; a longer one goes to the dead letters." example:"1GiB"`
 }
 
-type readJSONL struct{ options *readJSONLOptions }
+// Check refuses options without a path.
+func (o *readJSONLOptions) Check() []config.OptionError {
+	if o.Path == "" {
+		return []config.OptionError{{Option: "path", What: "is empty", Want: "a file with a JSON object a line, such as path: questions.jsonl"}}
+	}
+	return nil
+}
+
+type readJSONL struct {
+	options *readJSONLOptions
+	file    *os.File
+}
 
 func newReadJSONL(_ *Engine, o *readJSONLOptions) (graph.Source[*Document], error) {
-	if o.Path == "" {
-		return nil, errors.New("no path; name a file with a JSON object a line")
+	file, err := os.Open(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("option path: %w", err)
 	}
-	return &readJSONL{o}, nil
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		err := fmt.Errorf("option path: %s is a directory; name one file of it", o.Path)
+		return nil, errors.Join(err, file.Close())
+	}
+	return &readJSONL{o, file}, nil
 }
+
+// Close closes the file.
+func (s *readJSONL) Close() error { return s.file.Close() }
 
 // Produce reads the records one by one.
 func (s *readJSONL) Produce(ctx context.Context, emit func(*Document) error) error {
-	f, err := os.Open(s.options.Path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	lines := bufio.NewReaderSize(f, 1<<20)
+	lines := bufio.NewReaderSize(s.file, 1<<20)
 	for number := 1; ; number++ {
 		line, err := readLine(lines, int(s.options.MaxLine))
 		if errors.Is(err, io.EOF) {
@@ -94,12 +109,16 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 }
 
 func parseRecord(id string, line []byte) (*Document, error) {
-	if err := checkText(line); err != nil {
+	if err := CheckText(line); err != nil {
 		return nil, err
 	}
-	var fields map[string]any
-	if err := json.Unmarshal(line, &fields); err != nil {
-		return nil, fmt.Errorf("not a JSON object: %w", err)
+	var record any
+	if err := json.Unmarshal(line, &record); err != nil {
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	fields, ok := record.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the line is %s; expected an object with the fields text, question and id", jsonKind(record))
 	}
 	doc := &Document{ID: id, Fields: fields}
 	for _, field := range []struct {
@@ -112,10 +131,33 @@ func parseRecord(id string, line []byte) (*Document, error) {
 		}
 		text, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("field %q is a %T, not a string", field.name, v)
+			return nil, fmt.Errorf("the field %q is %s; expected a string", field.name, jsonKind(v))
 		}
 		*field.into = text
 		delete(fields, field.name)
 	}
-	return doc, checkText([]byte(doc.Text))
+	if doc.ID == "" {
+		doc.ID = id
+	}
+	if strings.TrimSpace(doc.Text) == "" {
+		return nil, errors.New("the field \"text\" is missing or empty")
+	}
+	return doc, nil
+}
+
+// jsonKind says what a decoded value is, in JSON's words.
+func jsonKind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case float64:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "an array"
+	}
+	return "an object"
 }

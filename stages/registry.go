@@ -32,7 +32,7 @@ func Registry() (*graph.Registry, error) { return graph.NewRegistry(Specs()...) 
 func Graphs(r *graph.Registry, p *config.Pipeline) (documents, heads *graph.Graph, err error) {
 	documents, docErr := r.Check(p, config.Documents, graph.Ends{})
 	heads, headErr := r.Check(p, config.Heads, headEnds())
-	if problems := collect(docErr, headErr); len(problems) > 0 {
+	if problems := collect(docErr, headErr, rules(p)); len(problems) > 0 {
 		return nil, nil, problems
 	}
 	return documents, heads, nil

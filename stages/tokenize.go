@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/template"
 
+	"headinfer/config"
 	"headinfer/graph"
 	"headinfer/model/chat"
 	"headinfer/model/tokenizer"
@@ -18,6 +19,18 @@ type tokenizeOptions struct {
 	System string `yaml:"system" default:"" doc:"With chat, a system message before it." example:"Answer in one sentence."`
 }
 
+// Check refuses a prompt that is no template.
+func (o *tokenizeOptions) Check() []config.OptionError {
+	if _, err := o.parse(); err != nil {
+		return []config.OptionError{{Option: "prompt", What: "is no Go template: " + err.Error(), Want: "text with {{.Text}}, {{.Question}}, {{.ID}} and {{.Fields.name}} in it"}}
+	}
+	return nil
+}
+
+func (o *tokenizeOptions) parse() (*template.Template, error) {
+	return template.New("prompt").Option("missingkey=error").Parse(o.Prompt)
+}
+
 type tokenize struct {
 	prompt *template.Template
 	chat   *chat.Template // nil without chat
@@ -26,7 +39,7 @@ type tokenize struct {
 }
 
 func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt], error) {
-	prompt, err := template.New("prompt").Option("missingkey=error").Parse(o.Prompt)
+	prompt, err := o.parse()
 	if err != nil {
 		return nil, fmt.Errorf("option prompt: %w", err)
 	}
@@ -40,7 +53,7 @@ func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt]
 // chatTemplate compiles the model's own.
 func (e *Engine) chatTemplate() (*chat.Template, error) {
 	if e.Checkpoint.ChatTemplate == "" {
-		return nil, errors.New("option chat: the model has no chat template; use a prompt without it")
+		return nil, errors.New("option chat: the model has no chat template; set chat to false")
 	}
 	specials := map[string]string{}
 	for name, get := range map[string]func() (int32, bool){"bos_token": e.Checkpoint.Tokenizer.BOS, "eos_token": e.Checkpoint.Tokenizer.EOS} {

@@ -28,6 +28,9 @@ func openEngine(p *pipeline, log zerolog.Logger) (e *stages.Engine, done func() 
 	}
 	e, err = stages.NewEngine(checkpoint, dev, stages.EngineOptions{Heads: p.heads})
 	if err != nil {
+		if !errors.Is(err, kernels.ErrBudget) {
+			err = usage(err) // the model, or a heads level that cannot be built
+		}
 		return nil, nil, errors.Join(err, dev.Close(), checkpoint.Close())
 	}
 	log.Info().Str("model", checkpoint.Config.Name).Str("device", dev.Info().Name).

@@ -29,11 +29,17 @@ chunked-prefill, decode, prefetch, attention and offload: for instance
 --set documents.decode.max_tokens=64 or --set documents.tokenize.chat=false.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			if modelPath == "" {
+				return usage(fmt.Errorf("no model; name a directory or a .gguf file with -m; see `%s --help`", c.CommandPath()))
+			}
 			doc := &stages.Document{ID: "prompt", Question: args[0]}
 			if document != "" {
 				text, err := os.ReadFile(document)
 				if err != nil {
-					return usage(err)
+					return usage(fmt.Errorf("the document of -f: %w", err))
+				}
+				if err := stages.CheckText(text); err != nil {
+					return usage(fmt.Errorf("the document of -f: %s: %w", document, err))
 				}
 				doc.Text = string(text) + "\n\n"
 			}
@@ -47,7 +53,6 @@ chunked-prefill, decode, prefetch, attention and offload: for instance
 	}
 	c.Flags().StringVarP(&modelPath, "model", "m", "", "the model: a directory or a .gguf file")
 	c.Flags().StringVarP(&document, "file", "f", "", "a document to put before the prompt")
-	cobra.CheckErr(c.MarkFlagRequired("model"))
 	o.flags(c)
 	return c
 }
@@ -115,6 +120,9 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 		return usage(err)
 	}
 	err = run.Run(ctx)
+	if err == nil && dropped != nil {
+		return dropped
+	}
 	fmt.Fprintln(out)
 	if err != nil && ctx.Err() != nil {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
@@ -123,5 +131,5 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	fmt.Fprintf(errOut, "%d tokens read at %s, %d written at %s; device memory %s, standard would take %s\n",
 		r.PromptTokens, rate(r.PromptTokens, r.Prefill), r.AnswerTokens, rate(r.AnswerTokens, r.Decode),
 		kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Standard.Device()))
-	return errors.Join(err, dropped)
+	return err
 }

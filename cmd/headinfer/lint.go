@@ -28,8 +28,8 @@ func newLint() *cobra.Command {
 			if bad > 0 {
 				return usage(fmt.Errorf("%d of %d files have problems", bad, len(args)))
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%d files, no problems\n", len(args))
-			return nil
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%d files, no problems\n", len(args))
+			return err
 		},
 	}
 	o.flags(c)

@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 		Short:         "Language models over long texts, one attention head at a time",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
+		Args:          usageArgs(noCommand),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -83,6 +83,22 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newRun(), newGenerate(), newLint(), newGraph(), newStages(), newVersion())
 	return root
+}
+
+// noCommand refuses what stands where a command should, and says which was meant.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	hint := ""
+	if near := config.Nearest(args[0], names); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], hint)
 }
 
 // usageArgs makes a check of arguments give the exit code of usage.

@@ -71,7 +71,7 @@ func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progre
 	watch.stop()
 	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: dead.count}
 	if err != nil && ctx.Err() != nil {
-		err = &exitError{exitInterrupted, errors.New("interrupted; what was finished is kept")}
+		err = &exitError{exitInterrupted, errors.New("interrupted; finished answers are kept in each output's .partial file, or with mode append in the output itself")}
 	}
 	return s, err
 }

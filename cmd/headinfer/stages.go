@@ -82,7 +82,7 @@ func describe(c *cobra.Command, docs []config.StageDoc, name string) error {
 	}
 	hint := ""
 	if near := config.Nearest(name, names); near != "" {
-		hint = fmt.Sprintf("; did you mean %q?", near)
+		hint = fmt.Sprintf("did you mean %q? ", near)
 	}
-	return usage(fmt.Errorf("no stage is called %q%s See `headinfer stages`", name, hint))
+	return usage(fmt.Errorf("no stage is called %q; %ssee `headinfer stages` for all of them", name, hint))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,4 +79,22 @@ func modelTemplate(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return template
+}
+
+func TestConcurrentRender(t *testing.T) {
+	tmpl, err := New("{% for m in messages %}{{ m.role }}{{ loop.index }}{{ m.content[-1] }}{% endfor %}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				if got, err := tmpl.Render([]Message{{"a", "xy"}, {"b", "z"}}, false); err != nil || got != "a1yb2z" {
+					t.Errorf("%q, %v; want a1yb2z", got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

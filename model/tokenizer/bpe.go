@@ -16,7 +16,8 @@ const (
 // bpe merges the bytes of one word into tokens: always the adjacent pair of the lowest rank, the leftmost among equals,
 // until no pair has a merge.
 type bpe struct {
-	byteID [256]int32 // the token of each byte; noID where the vocabulary has none
+	byteID [256]int32 // the token of each byte; where the vocabulary has none, the unknown token or noID
+	lacks  [256]bool  // the vocabulary has no token for the byte
 	merges mergeTable
 	whole  map[string]int32 // with ignore_merges: a word that is a token is that token; else nil
 

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -81,6 +82,9 @@ func TestMissingBytes(t *testing.T) {
 	})
 	if ids, err := tok.Encode("xzy", EncodeOptions{}); err != nil || tok.Decode(ids) != "x!y" {
 		t.Errorf("with unk_token: %q, %v; want x!y", tok.Decode(ids), err)
+	}
+	if _, err := tok.Encode("xzy", EncodeOptions{Strict: true}); !errors.Is(err, ErrNoToken) {
+		t.Errorf("strict with unk_token: error %v, want ErrNoToken", err)
 	}
 }
 

@@ -85,7 +85,7 @@ func (p *parts) build() (*Tokenizer, error) {
 	for b, r := range byteRune {
 		id, ok := t.ids[string(r)]
 		if !ok {
-			id = p.unknown
+			id, t.bpe.lacks[b] = p.unknown, true
 		}
 		t.bpe.byteID[b] = id
 	}

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/text/unicode/norm"
-
 	"headinfer/model/gguf"
 	"headinfer/model/tokenizer"
 )
@@ -83,10 +81,12 @@ func TestGoldenSmolLM2(t *testing.T) {
 	if len(all) < 2000 {
 		t.Fatalf("%d golden texts, want at least 2000", len(all))
 	}
-	compareGolden(t, tok, all)
+	compareGolden(t, tok, all, true)
 }
 
-func compareGolden(t *testing.T, tok *tokenizer.Tokenizer, all []golden) {
+// compareGolden compares ids; with decode, it decodes them too, which some tokenizers can't do by design: those that normalise,
+// add a space, or take the white space around a token.
+func compareGolden(t *testing.T, tok *tokenizer.Tokenizer, all []golden, decode bool) {
 	t.Helper()
 	missing := string(tok.MissingBytes())
 	wrong, back := 0, 0
@@ -101,19 +101,18 @@ func compareGolden(t *testing.T, tok *tokenizer.Tokenizer, all []golden) {
 			}
 			continue
 		}
-		if hasAnyByte(g.Text, missing) {
+		if !decode || hasAnyByte(g.Text, missing) {
 			continue
 		}
 		back++
-		// What a normalising tokenizer gives back is the normalised text.
-		if got := tok.Decode(ids); got != g.Text && got != norm.NFC.String(g.Text) {
+		if got := tok.Decode(ids); got != g.Text {
 			t.Errorf("line %d: decoded %q, want %q", i+1, got, g.Text)
 		}
 	}
 	if wrong > 0 {
 		t.Errorf("%d of %d texts differ from Hugging Face's ids", wrong, len(all))
 	}
-	t.Logf("%d texts have Hugging Face's ids; %d decode to themselves, and the rest have bytes without a token", len(all)-wrong, back)
+	t.Logf("%d texts have Hugging Face's ids; %d of them decode to themselves, and the others were not asked to or have bytes without a token", len(all)-wrong, back)
 }
 
 // hasAnyByte is strings.ContainsAny for bytes rather than characters.
@@ -135,5 +134,5 @@ func TestGoldenJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareGolden(t, tok, readGolden(t, goldens))
+	compareGolden(t, tok, readGolden(t, goldens), false)
 }

@@ -44,8 +44,8 @@ func compileRegexp(pattern string) (splitter, error) {
 	return isolate{re}, nil
 }
 
-// ambiguous names the first construct of a pattern on which Oniguruma, which the Hugging Face library uses, and regexp2 disagree, or
-// gives "".
+// ambiguous names the first construct of a pattern on which regexp2 and Oniguruma, which the Hugging Face library uses,
+// disagree, or gives "".
 func ambiguous(pattern string) string {
 	inClass := false
 	for i := 0; i < len(pattern); i++ {

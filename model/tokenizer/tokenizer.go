@@ -37,8 +37,8 @@ type EncodeOptions struct {
 	// BOS puts in front what the model's own tokenizer does: its begin-of-text token, or nothing for a model (SmolLM2,
 	// Qwen2) that starts without one.
 	BOS bool
-	// Strict makes a byte that has no token an error that wraps ErrNoToken. Without it such bytes are left out, as the
-	// Hugging Face library does.
+	// Strict makes a byte that has no token an error that wraps ErrNoToken. Without it such a byte becomes the unknown
+	// token, or is left out if there is none, as the Hugging Face library does.
 	Strict bool
 }
 
@@ -99,8 +99,8 @@ func (t *Tokenizer) ChatTemplate() string { return t.template }
 // MissingBytes lists the byte values that no token stands for, ascending. SmolLM2 lacks 21, such as 0x04 and 0xFF.
 func (t *Tokenizer) MissingBytes() []byte {
 	var out []byte
-	for b, id := range t.bpe.byteID {
-		if id == noID {
+	for b, lacks := range t.bpe.lacks {
+		if lacks {
 			out = append(out, byte(b))
 		}
 	}
@@ -129,7 +129,7 @@ func (t *Tokenizer) Encode(text string, opt EncodeOptions) ([]int32, error) {
 
 func (t *Tokenizer) checkBytes(text string) error {
 	for i := 0; i < len(text); i++ {
-		if t.bpe.byteID[text[i]] == noID {
+		if t.bpe.lacks[text[i]] {
 			return fmt.Errorf("tokenizer: byte %#02x at offset %d of %d: %w; remove it from the text or encode without Strict",
 				text[i], i, len(text), ErrNoToken)
 		}

@@ -148,15 +148,20 @@ type attention struct {
 }
 
 // eachBlock calls f with every block of keys before end: the first key's
-// position, the number of keys, and their K and V.
-func (c *attention) eachBlock(end int, f func(first, n int, k, v []float32)) {
+// position, the number of keys, their K and V, and the K that comes next in
+// memory, or the same K again.
+func (c *attention) eachBlock(end int, f func(first, n int, k, v, next []float32)) {
 	first := 0
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
 		for at := 0; at < p.Tokens && first < end; {
 			n := min(keyBlock, p.Tokens-at, end-first)
 			k, v := c.block(p, at, n)
-			f(first, n, k, v)
+			next := k
+			if at+n < p.Tokens && c.kvType() == kernels.F32 {
+				next = p.K[(at+n)*c.HeadDim:]
+			}
+			f(first, n, k, v, next)
 			at, first = at+n, first+n
 		}
 	}

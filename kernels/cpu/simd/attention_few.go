@@ -46,12 +46,12 @@ func (c *attention) runFew(scratch []float32) {
 	for i := range queries {
 		c.scale(f.q[i*d:][:d], c.Q[i/c.G*c.QStride+i%c.G*d:][:d], c.Scale)
 	}
-	c.eachBlock(c.visible(c.Rows-1), func(first, keys int, k, v []float32) {
+	c.eachBlock(c.visible(c.Rows-1), func(first, keys int, k, v, next []float32) {
 		c.scores(&f, keys, k, v)
 		for i := range n {
 			c.softmaxRow(&f, i, first, keys)
 		}
-		c.values(&f, keys, v)
+		c.values(&f, keys, v, next)
 	})
 	for i := range queries {
 		c.finish(i/c.G, i%c.G, f.o[i*d:][:d], f.m[i], f.l[i])
@@ -105,15 +105,15 @@ func (c *attention) softmaxRow(f *fewRun, i, first, n int) {
 	f.m[i] = m
 }
 
-// values adds the weighted values of n keys to f.o.
-func (c *attention) values(f *fewRun, n int, v []float32) {
+// values adds the weighted values of n keys to f.o, and asks for next.
+func (c *attention) values(f *fewRun, n int, v, next []float32) {
 	d := c.HeadDim
 	together := 1 << f.size
 	for i := 0; i < len(f.m); i += together {
 		o, s, alpha := f.o[i*d:], &f.s[i*keyBlock], &f.alpha[i]
 		for at := 0; at < d; {
 			tile, width := c.widest(f.size, d-at)
-			tile(&o[at], uintptr(4*d), s, 4*keyBlock, 4, &v[at], uintptr(4*d), n, tileRows, alpha)
+			tile(&o[at], uintptr(4*d), s, 4*keyBlock, &v[at], uintptr(4*d), n, alpha, &next[min(at*n, len(next)-1)])
 			at += width
 		}
 	}
@@ -121,14 +121,14 @@ func (c *attention) values(f *fewRun, n int, v []float32) {
 
 // widest returns the tile of 2^size rows that covers most of the columns left,
 // a multiple of 8, and how many it covers.
-func (s *kernelSet) widest(size, cols int) (tileFunc, int) {
+func (s *kernelSet) widest(size, cols int) (valuesFunc, int) {
 	switch w := s.lanes; {
-	case cols >= 4*w && s.tile4[size] != nil:
-		return s.tile4[size], 4 * w
+	case cols >= 4*w && s.values4[size] != nil:
+		return s.values4[size], 4 * w
 	case cols >= 3*w:
-		return s.tile3[size], 3 * w
+		return s.values3[size], 3 * w
 	case cols >= w:
-		return s.tile1[size], w
+		return s.values1[size], w
 	}
-	return s.eight[size], 8
+	return s.values8[size], 8
 }

@@ -50,7 +50,7 @@ func (c *attention) runMany(scratch []float32) {
 			c.start(b, rows)
 			q += b.queries
 		}
-		c.eachBlock(c.visible((q-1)/c.G), func(first, keys int, k, v []float32) {
+		c.eachBlock(c.visible((q-1)/c.G), func(first, keys int, k, v, _ []float32) {
 			for i := range n {
 				b := &group[i]
 				if see := c.visible((b.first + b.queries - 1) / c.G); see > first {

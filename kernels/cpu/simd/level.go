@@ -19,10 +19,10 @@ const (
 	tileSet   = iota // C = A·B
 	tileAdd          // C += A·B
 	tileLanes        // C = C·alpha[lane] + A·B
-	tileRows         // C = C·alpha[row] + A·B
 )
 
 type (
+	valuesFunc  func(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha, next *float32)
 	decodeFunc  func(dst *float32, src *byte, blocks int)
 	productFunc func(y, x *float32, w *byte, stride uintptr, blocks, groups int)
 	softmaxFunc func(s *float32, keys int, m, l, alpha *float32)
@@ -39,8 +39,6 @@ type kernelSet struct {
 	rows  int // of the largest tile, a power of two
 
 	tile1, tile3 [4]tileFunc // 1, 2, 4 and 8 rows by one and three vectors
-	tile4        [3]tileFunc // 1, 2 and 4 rows by four vectors, where registers allow
-	eight        [3]tileFunc // 1, 2 and 4 rows by eight lanes, for what a vector is too long for
 	transpose8   func(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int)
 
 	decode   [encodings]decodeFunc
@@ -49,6 +47,9 @@ type kernelSet struct {
 
 	softmax1, softmax3 softmaxFunc // over one and three vectors of queries
 	dots               [3]dotsFunc // 1, 2 and 4 queries by lanes/queries keys
+
+	values1, values3, values4 [3]valuesFunc // 1, 2 and 4 queries by vectors; the last where registers allow
+	values8                   [3]valuesFunc // by eight lanes, where a vector is longer
 
 	expRow     func(y, x *float32, vectors int, sub float32) float32
 	swiglu     func(y, gate, up *float32, vectors int)

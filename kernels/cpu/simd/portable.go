@@ -22,7 +22,8 @@ func portable() *kernelSet {
 		rotateRow: rotateRowGo, peakFMA: peakFMAGo, readAll: readAllGo,
 	}
 	for i := range 3 {
-		s.tile1[i], s.tile3[i], s.eight[i] = tileGo(1<<i, 1), tileGo(1<<i, 3), tileGo(1<<i, 1)
+		s.tile1[i], s.tile3[i] = tileGo(1<<i, 1), tileGo(1<<i, 3)
+		s.values1[i], s.values3[i] = valuesGo(1<<i, 1), valuesGo(1<<i, 3)
 	}
 	for _, d := range kernels.DTypes() {
 		size := d.BlockBytes() * 32 / d.Block()
@@ -43,35 +44,53 @@ func tileGo(rows, nv int) tileFunc {
 	return func(c *float32, ldc uintptr, a *float32, ars, aks uintptr, b *float32, ldb uintptr, k, mode int, alpha *float32) {
 		for r := range rows {
 			for v := range nv {
-				var s [goLanes]float32
-				for i := range k {
-					x := row(a, uintptr(r)*ars+uintptr(i)*aks, 1)[0]
-					y := (*[goLanes]float32)(row(b, uintptr(i)*ldb+uintptr(v)*4*goLanes, goLanes))
-					s[0] += x * y[0]
-					s[1] += x * y[1]
-					s[2] += x * y[2]
-					s[3] += x * y[3]
-					s[4] += x * y[4]
-					s[5] += x * y[5]
-					s[6] += x * y[6]
-					s[7] += x * y[7]
-				}
-				out := row(c, uintptr(r)*ldc+uintptr(v)*4*goLanes, goLanes)
-				for j := range out {
-					switch mode {
-					case tileSet:
-						out[j] = s[j]
-					case tileAdd:
-						out[j] += s[j]
-					case tileLanes:
-						out[j] = out[j]*row(alpha, 0, goLanes*nv)[v*goLanes+j] + s[j]
-					case tileRows:
-						out[j] = out[j]*row(alpha, 0, rows)[r] + s[j]
+				at := uintptr(v) * 4 * goLanes
+				s := sumGo(unsafe.Add(unsafe.Pointer(a), uintptr(r)*ars), aks, unsafe.Add(unsafe.Pointer(b), at), ldb, k)
+				out := row(c, uintptr(r)*ldc+at, goLanes)
+				switch mode {
+				case tileAdd:
+					for j := range out {
+						s[j] += out[j]
 					}
+				case tileLanes:
+					for j, f := range row(alpha, at, goLanes) {
+						s[j] += out[j] * f
+					}
+				}
+				copy(out, s[:])
+			}
+		}
+	}
+}
+
+func valuesGo(rows, nv int) valuesFunc {
+	return func(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha, _ *float32) {
+		for r, f := range unsafe.Slice(alpha, rows) {
+			for v := range nv {
+				at := uintptr(v) * 4 * goLanes
+				s := sumGo(unsafe.Add(unsafe.Pointer(a), uintptr(r)*ars), 4, unsafe.Add(unsafe.Pointer(b), at), ldb, k)
+				for j, out := 0, row(c, uintptr(r)*ldc+at, goLanes); j < goLanes; j++ {
+					out[j] = out[j]*f + s[j]
 				}
 			}
 		}
 	}
+}
+
+// sumGo returns Σ a[i]·b[i][0:8] over k steps of as and bs bytes.
+func sumGo(a unsafe.Pointer, as uintptr, b unsafe.Pointer, bs uintptr, k int) (s [goLanes]float32) {
+	for i := range uintptr(k) {
+		x, y := *(*float32)(unsafe.Add(a, i*as)), (*[goLanes]float32)(unsafe.Add(b, i*bs))
+		s[0] += x * y[0]
+		s[1] += x * y[1]
+		s[2] += x * y[2]
+		s[3] += x * y[3]
+		s[4] += x * y[4]
+		s[5] += x * y[5]
+		s[6] += x * y[6]
+		s[7] += x * y[7]
+	}
+	return s
 }
 
 func transpose8Go(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int) {

@@ -1,23 +1,30 @@
 package simd
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
 	"headinfer/kernels"
 )
 
-func BenchmarkZGEMV(b *testing.B) {
+func BenchmarkZDecode(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
-	const k = 1536
 	benchLevels(b, func(b *testing.B, p Peak) {
-		for _, d := range kernels.DTypes() {
-			b.Run(d.String(), func(b *testing.B) {
-				n := 128
-				w := randomWeights(r, d, k*n)
-				x, y := normals(r, k), make([]float32, n)
-				rate(b, func() { for range 50 { GEMV(y, x, w, d) } }, 50*float64(len(w)), p.BytesPerSecond, "GB/s", "%read")
-			})
+		for _, d := range []int{64, 128} {
+			for _, g := range []int{1, 3, 4, 8} {
+				b.Run(fmt.Sprintf("d=%d/g=%d", d, g), func(b *testing.B) {
+					keys := (1 << 15) / d
+					c := randomAttention(r, d, 1, g, 1, false, kernels.F32)
+					c.a.Pieces = []Piece{{K: normals(r, keys*d), V: normals(r, keys*d), Tokens: keys}}
+					scratch := make([]float32, AttentionScratch(c.a))
+					rate(b, func() {
+						for range 50 {
+							Attention(c.a, scratch)
+						}
+					}, 50*8*float64(keys*d), p.BytesPerSecond, "GB/s", "%read")
+				})
+			}
 		}
 	})
 }

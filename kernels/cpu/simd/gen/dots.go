@@ -9,7 +9,9 @@ import (
 
 // dots writes the scores of few queries: lanes are dimensions, w dot products
 // run at once (queries × keys), and a tree of additions folds them into the
-// lanes of one vector.
+// lanes of one vector. Keys are read down a column of rows, in an order that the
+// hardware does not foresee: they were asked for before (see values), and here
+// the values are.
 func (g *isa) dots() {
 	for q := 1; q <= 4; q *= 2 {
 		g.dot(q)
@@ -22,7 +24,7 @@ func (g *isa) dot(queries int) {
 		"s *float32, lds uintptr, q, k, v *float32, dims, groups int",
 		fmt.Sprintf("writes s[i][j] = q[i]·k[j] for %d queries and groups of %d\n"+
 			"keys, all of dims floats, one after another; dims is a multiple of 8. It\n"+
-			"asks for keys 16 rows ahead, and for the same rows of v.", queries, keys))
+			"asks for the same rows of v.", queries, keys))
 	s, lds, q, k, v := g.arg("s"), g.arg("lds"), g.arg("q"), g.arg("k"), g.arg("v")
 	dims, groups := g.arg("dims"), g.arg("groups")
 	acc := g.vs(0, g.w)
@@ -32,18 +34,13 @@ func (g *isa) dot(queries int) {
 	ld, n := g.GP64(), g.GP64()
 	g.MOVQ(dims, ld)
 	g.SHLQ(operand.Imm(2), ld)
-	kAt := g.rowsAt(k, ld, min(keys, 8))
+	kAt := g.rowsAt(k, ld, max(queries, min(keys, 8)))
 	qAt := g.sameRows(q, k, kAt)
 	upper, hAt := k, kAt
 	if keys > 8 {
 		upper = g.GP64()
 		hAt = g.sameRows(upper, k, kAt)
 	}
-	// Keys are read down a column of rows, in an order that the hardware does
-	// not foresee; what will be needed is asked for in the order it lies in.
-	ahead := g.GP64()
-	g.LEAQ(operand.Mem{Base: k, Index: ld, Scale: 8}, ahead)
-	g.LEAQ(operand.Mem{Base: ahead, Index: ld, Scale: 8}, ahead)
 	g.Label("group")
 	if keys > 8 {
 		g.LEAQ(operand.Mem{Base: k, Index: ld, Scale: 8}, upper)
@@ -54,7 +51,6 @@ func (g *isa) dot(queries int) {
 	}
 	step := func(as func(reg.VecPhysical) reg.Register, bytes int) {
 		for line := 0; line < keys*bytes; line += 64 {
-			g.PREFETCHT1(mem(ahead, line))
 			g.PREFETCHT1(mem(v, line))
 		}
 		for i := range queries {
@@ -70,7 +66,6 @@ func (g *isa) dot(queries int) {
 				g.VFMADD231PS(kv, qv[i], acc[i*keys+j])
 			}
 		}
-		g.ADDQ(operand.U32(uint32(keys*bytes)), ahead)
 		g.ADDQ(operand.U32(uint32(keys*bytes)), v)
 		g.ADDQ(operand.Imm(uint64(bytes)), q)
 		g.ADDQ(operand.Imm(uint64(bytes)), k)

@@ -10,14 +10,15 @@ import (
 // three vectors keep 24 (12) sums in registers, which hides the latency of a
 // fused multiply–add and needs fewer loads than multiplications.
 func (g *isa) tiles() {
-	top := g.w / 2
-	for rows := 1; rows <= top; rows *= 2 {
+	for rows := 1; rows <= g.w/2; rows *= 2 {
 		g.tile(rows, 3)
 		g.tile(rows, 1)
 	}
-	if g.wide() {
-		for rows := 1; rows <= 4; rows *= 2 {
-			g.tile(rows, 4)
+	for rows := 1; rows <= 4; rows *= 2 {
+		g.values(rows, 3)
+		g.values(rows, 1)
+		if g.wide() {
+			g.values(rows, 4)
 		}
 	}
 }
@@ -36,8 +37,7 @@ func (g *isa) tile(rows, nv int) {
 	for _, r := range acc {
 		g.zero(r)
 	}
-	loop := "loop"
-	g.Label(loop)
+	g.Label("loop")
 	for j, r := range bv {
 		g.VMOVUPS(mem(b, j*g.bytes()), r)
 	}
@@ -51,23 +51,13 @@ func (g *isa) tile(rows, nv int) {
 	g.ADDQ(aks, a)
 	g.ADDQ(ldb, b)
 	g.DECQ(k)
-	g.JNZ(operand.LabelRef(loop))
+	g.JNZ(operand.LabelRef("loop"))
 
 	c, ldc, mode, alpha := g.arg("c"), g.arg("ldc"), g.arg("mode"), g.arg("alpha")
 	cAt := g.rowsAt(c, ldc, rows)
 	g.CMPQ(mode, operand.Imm(1))
 	g.JLT(operand.LabelRef("store"))
 	g.JEQ(operand.LabelRef("add"))
-	g.CMPQ(mode, operand.Imm(2))
-	g.JEQ(operand.LabelRef("lanes"))
-	for r := range rows {
-		g.VBROADCASTSS(mem(alpha, 4*r), spare[0])
-		for j := range nv {
-			g.VFMADD231PS(cAt(r, j*g.bytes()), spare[0], acc[r*nv+j])
-		}
-	}
-	g.JMP(operand.LabelRef("store"))
-	g.Label("lanes")
 	for j := range nv {
 		g.VMOVUPS(mem(alpha, j*g.bytes()), spare[0])
 		for r := range rows {
@@ -84,6 +74,52 @@ func (g *isa) tile(rows, nv int) {
 	g.Label("store")
 	for r := range rows {
 		for j := range nv {
+			g.VMOVUPS(acc[r*nv+j], cAt(r, j*g.bytes()))
+		}
+	}
+	g.end()
+}
+
+// values writes the tiles of attention with few queries: A's rows are a key
+// block's weights, B its values, C a row of sums for each query. While it
+// multiplies, it asks for the memory that comes next.
+func (g *isa) values(rows, nv int) {
+	g.begin(fmt.Sprintf("values%dx%d", rows, nv),
+		"c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha, next *float32",
+		fmt.Sprintf("computes C[%d, %d] = C·alpha[row] + A[%d, k]·B[k, %d].\n"+
+			"Strides are in bytes; k > 0. It asks for as many bytes from next on as it\nreads of B.", rows, nv*g.w, rows, nv*g.w))
+	a, ars, b, ldb, k, next := g.arg("a"), g.arg("ars"), g.arg("b"), g.arg("ldb"), g.arg("k"), g.arg("next")
+	at := g.rowsAt(a, ars, rows)
+	acc := g.vs(0, rows*nv)
+	bv, x := g.vs(rows*nv, nv), g.v(rows*nv+nv)
+	for _, r := range acc {
+		g.zero(r)
+	}
+	g.Label("loop")
+	for line := 0; line < nv*g.bytes(); line += 64 {
+		g.PREFETCHT1(mem(next, line))
+	}
+	for j, r := range bv {
+		g.VMOVUPS(mem(b, j*g.bytes()), r)
+	}
+	for r := range rows {
+		g.VBROADCASTSS(at(r, 0), x)
+		for j := range nv {
+			g.VFMADD231PS(bv[j], x, acc[r*nv+j])
+		}
+	}
+	g.ADDQ(operand.Imm(4), a)
+	g.ADDQ(ldb, b)
+	g.ADDQ(operand.U32(uint32(nv*g.bytes())), next)
+	g.DECQ(k)
+	g.JNZ(operand.LabelRef("loop"))
+
+	c, ldc, alpha := g.arg("c"), g.arg("ldc"), g.arg("alpha")
+	cAt := g.rowsAt(c, ldc, rows)
+	for r := range rows {
+		g.VBROADCASTSS(mem(alpha, 4*r), x)
+		for j := range nv {
+			g.VFMADD231PS(cAt(r, j*g.bytes()), x, acc[r*nv+j])
 			g.VMOVUPS(acc[r*nv+j], cAt(r, j*g.bytes()))
 		}
 	}

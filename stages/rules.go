@@ -1,0 +1,59 @@
+package stages
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"headinfer/config"
+)
+
+// rules checks what no stage can see alone. The error is config.Problems, or nil.
+func rules(p *config.Pipeline) error {
+	var all config.Problems
+	all = append(all, onePerOutput(p.Documents)...)
+	all = append(all, cacheReachesDevice(p.Heads)...)
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// onePerOutput refuses two sinks on one file: they would write over each other.
+func onePerOutput(entries []config.Entry) config.Problems {
+	var all config.Problems
+	first := map[string]string{}
+	for _, e := range entries {
+		o, ok := e.Options.(*jsonlOptions)
+		if !ok {
+			continue
+		}
+		path := filepath.Clean(o.Path)
+		if other, taken := first[path]; taken {
+			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, as %q does", e.ID, o.Path, other), "a path of its own"))
+			continue
+		}
+		first[path] = e.ID
+	}
+	return all
+}
+
+// cacheReachesDevice refuses a cache on the host without a ring to bring it
+// to the device.
+func cacheReachesDevice(entries []config.Entry) config.Problems {
+	var prefetch, offload *config.Entry
+	slots, onHost := false, false
+	for i, e := range entries {
+		switch o := e.Options.(type) {
+		case *prefetchOptions:
+			prefetch, slots = &entries[i], !o.Slots.Is("none")
+		case *offloadOptions:
+			offload, onHost = &entries[i], o.To == "host"
+		}
+	}
+	if prefetch == nil || offload == nil || slots || !onHost {
+		return nil
+	}
+	return config.Problems{prefetch.Problem("slots", fmt.Sprintf(
+		"%q has no slots, and %q keeps the cache on the host", prefetch.ID, offload.ID),
+		fmt.Sprintf("slots: 2 here, or to: device in %q", offload.ID))}
+}
