@@ -29,12 +29,12 @@ var topKeys = []string{keyModel, keyDevice, string(Documents), string(Heads)}
 
 // ModelOptions says which model runs.
 type ModelOptions struct {
-	Path string `yaml:"path" default:"builtin" doc:"The model: builtin, a directory of safetensors, a .gguf file, or hf:owner/name." example:"hf:owner/name"`
+	Path string `yaml:"path" default:"models/SmolLM2-135M-Instruct.Q4_1.gguf" doc:"The model: a directory with config.json, tokenizer.json and safetensors, or a .gguf file." example:"models/llama"`
 }
 
 // DeviceOptions says what it runs on.
 type DeviceOptions struct {
-	Kind   string `yaml:"kind" default:"auto" doc:"What computes; auto takes a GPU where there is one." example:"cuda" enum:"auto,cpu,cuda"`
+	Kind   string `yaml:"kind" default:"auto" doc:"What computes; auto is the best there is in this build." example:"cpu" enum:"auto,cpu,cuda"`
 	Memory Bytes  `yaml:"memory" default:"2GiB" doc:"Budget of device memory; an allocation past it is refused." example:"16GiB" min:"1"`
 }
 

@@ -36,7 +36,7 @@ func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, or a .gguf file", ErrNotFound, path)
+		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, or a .gguf file (`make model` fetches the one that pipeline.yaml names)", ErrNotFound, path)
 	case err != nil:
 		return nil, fmt.Errorf("model: %w", err)
 	}

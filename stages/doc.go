@@ -8,3 +8,6 @@
 // (attention) and Stored (offload); what crosses an edge is a pointer and
 // events, never the data.
 package stages
+
+//go:generate sh -c "go run ../cmd/headinfer stages --markdown > ../docs/stages.md"
+//go:generate sh -c "go run ../cmd/headinfer stages --schema > ../docs/pipeline.schema.json"

@@ -100,11 +100,18 @@ type terminal struct{}
 func (terminal) Consume(context.Context, *stages.Answer) error { return nil }
 
 // printer shows an answer as it is written.
-type printer struct{ out io.Writer }
+type printer struct {
+	out io.Writer
+	err error // of the first write that failed
+}
 
-func (p printer) Prefill(string, int, int) {}
+func (p *printer) Prefill(string, int, int) {}
 
-func (p printer) Text(_, text string) { fmt.Fprint(p.out, text) }
+func (p *printer) Text(_, text string) {
+	if p.err == nil {
+		_, p.err = fmt.Fprint(p.out, text)
+	}
+}
 
 func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err error) {
 	log := newLogger(errOut).Level(zerolog.WarnLevel)
@@ -113,7 +120,8 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	engine.Observer = printer{out}
+	answer := &printer{out: out}
+	engine.Observer = answer
 	var dropped error
 	run, err := p.documents.Build(engine, graph.WithDeadLetters(func(_ string, e *graph.DocumentError) { dropped = usage(e.Err) }))
 	if err != nil {
@@ -123,7 +131,7 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	if err == nil && dropped != nil {
 		return dropped
 	}
-	fmt.Fprintln(out)
+	answer.Text("", "\n")
 	if err != nil && ctx.Err() != nil {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
@@ -131,5 +139,5 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	fmt.Fprintf(errOut, "%d tokens read at %s, %d written at %s; device memory %s, standard would take %s\n",
 		r.PromptTokens, rate(r.PromptTokens, r.Prefill), r.AnswerTokens, rate(r.AnswerTokens, r.Decode),
 		kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Standard.Device()))
-	return err
+	return errors.Join(err, answer.err)
 }

@@ -36,11 +36,24 @@ type Device struct {
 
 var _ kernels.Device = (*Device)(nil)
 
+// processors is how many Go would use by itself.
+var processors = runtime.GOMAXPROCS(0)
+
+// besides is how many goroutines must get on while every worker computes: two
+// streams that copy, and the stages that enqueue. A GPU has engines for the
+// first; here the operating system's scheduler shares the processors out, and
+// it does so in microseconds where Go's would wait for a worker to pause.
+const besides = 3
+
 // Open returns a device with a budget in bytes that computes on threads
-// threads, or on all processors if threads is 0.
+// threads, or on all processors if threads is 0. It raises GOMAXPROCS so that
+// its copies run beside its computing.
 func Open(budget int64, threads int) *Device {
 	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
+		threads = processors
+	}
+	if n := max(threads, processors) + besides; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
 	}
 	d := &Device{opened: time.Now(), ledger: kernels.NewLedger(budget), pool: newPool(threads)}
 	d.scratch = newScratch(d.ledger, threads)

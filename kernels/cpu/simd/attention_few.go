@@ -3,7 +3,7 @@ package simd
 import "math"
 
 // fewQueries is the most queries (rows times heads) of the regime for few.
-const fewQueries = 16
+const fewQueries = 12
 
 // padded rounds the queries up to what tiles of 1, 2 and 4 rows cover.
 func (a *AttentionArgs) padded() int {

@@ -34,22 +34,13 @@ loop:
 	CMPQ         CX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         CX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (DX), Y6
+	VMOVUPS      (DX), Y6
 	VFMADD231PS  (AX), Y6, Y0
+	VMOVUPS      32(DX), Y6
 	VFMADD231PS  32(AX), Y6, Y1
+	VMOVUPS      64(DX), Y6
 	VFMADD231PS  64(AX), Y6, Y2
 	JMP          store
-
-lanes:
-	VMOVUPS     (DX), Y6
-	VFMADD231PS (AX), Y6, Y0
-	VMOVUPS     32(DX), Y6
-	VFMADD231PS 32(AX), Y6, Y1
-	VMOVUPS     64(DX), Y6
-	VFMADD231PS 64(AX), Y6, Y2
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -89,16 +80,9 @@ loop:
 	CMPQ         CX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         CX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (DX), Y2
+	VMOVUPS      (DX), Y2
 	VFMADD231PS  (AX), Y2, Y0
 	JMP          store
-
-lanes:
-	VMOVUPS     (DX), Y2
-	VFMADD231PS (AX), Y2, Y0
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -147,29 +131,16 @@ loop:
 	CMPQ         DX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         DX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (BX), Y9
+	VMOVUPS      (BX), Y9
 	VFMADD231PS  (AX), Y9, Y0
-	VFMADD231PS  32(AX), Y9, Y1
-	VFMADD231PS  64(AX), Y9, Y2
-	VBROADCASTSS 4(BX), Y9
 	VFMADD231PS  (AX)(CX*1), Y9, Y3
+	VMOVUPS      32(BX), Y9
+	VFMADD231PS  32(AX), Y9, Y1
 	VFMADD231PS  32(AX)(CX*1), Y9, Y4
+	VMOVUPS      64(BX), Y9
+	VFMADD231PS  64(AX), Y9, Y2
 	VFMADD231PS  64(AX)(CX*1), Y9, Y5
 	JMP          store
-
-lanes:
-	VMOVUPS     (BX), Y9
-	VFMADD231PS (AX), Y9, Y0
-	VFMADD231PS (AX)(CX*1), Y9, Y3
-	VMOVUPS     32(BX), Y9
-	VFMADD231PS 32(AX), Y9, Y1
-	VFMADD231PS 32(AX)(CX*1), Y9, Y4
-	VMOVUPS     64(BX), Y9
-	VFMADD231PS 64(AX), Y9, Y2
-	VFMADD231PS 64(AX)(CX*1), Y9, Y5
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -218,19 +189,10 @@ loop:
 	CMPQ         DX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         DX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (BX), Y3
+	VMOVUPS      (BX), Y3
 	VFMADD231PS  (AX), Y3, Y0
-	VBROADCASTSS 4(BX), Y3
 	VFMADD231PS  (AX)(CX*1), Y3, Y1
 	JMP          store
-
-lanes:
-	VMOVUPS     (BX), Y3
-	VFMADD231PS (AX), Y3, Y0
-	VFMADD231PS (AX)(CX*1), Y3, Y1
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -297,43 +259,22 @@ loop:
 	CMPQ         DX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         DX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (BX), Y15
+	VMOVUPS      (BX), Y15
 	VFMADD231PS  (AX), Y15, Y0
-	VFMADD231PS  32(AX), Y15, Y1
-	VFMADD231PS  64(AX), Y15, Y2
-	VBROADCASTSS 4(BX), Y15
 	VFMADD231PS  (AX)(CX*1), Y15, Y3
-	VFMADD231PS  32(AX)(CX*1), Y15, Y4
-	VFMADD231PS  64(AX)(CX*1), Y15, Y5
-	VBROADCASTSS 8(BX), Y15
 	VFMADD231PS  (AX)(CX*2), Y15, Y6
-	VFMADD231PS  32(AX)(CX*2), Y15, Y7
-	VFMADD231PS  64(AX)(CX*2), Y15, Y8
-	VBROADCASTSS 12(BX), Y15
 	VFMADD231PS  (AX)(SI*1), Y15, Y9
+	VMOVUPS      32(BX), Y15
+	VFMADD231PS  32(AX), Y15, Y1
+	VFMADD231PS  32(AX)(CX*1), Y15, Y4
+	VFMADD231PS  32(AX)(CX*2), Y15, Y7
 	VFMADD231PS  32(AX)(SI*1), Y15, Y10
+	VMOVUPS      64(BX), Y15
+	VFMADD231PS  64(AX), Y15, Y2
+	VFMADD231PS  64(AX)(CX*1), Y15, Y5
+	VFMADD231PS  64(AX)(CX*2), Y15, Y8
 	VFMADD231PS  64(AX)(SI*1), Y15, Y11
 	JMP          store
-
-lanes:
-	VMOVUPS     (BX), Y15
-	VFMADD231PS (AX), Y15, Y0
-	VFMADD231PS (AX)(CX*1), Y15, Y3
-	VFMADD231PS (AX)(CX*2), Y15, Y6
-	VFMADD231PS (AX)(SI*1), Y15, Y9
-	VMOVUPS     32(BX), Y15
-	VFMADD231PS 32(AX), Y15, Y1
-	VFMADD231PS 32(AX)(CX*1), Y15, Y4
-	VFMADD231PS 32(AX)(CX*2), Y15, Y7
-	VFMADD231PS 32(AX)(SI*1), Y15, Y10
-	VMOVUPS     64(BX), Y15
-	VFMADD231PS 64(AX), Y15, Y2
-	VFMADD231PS 64(AX)(CX*1), Y15, Y5
-	VFMADD231PS 64(AX)(CX*2), Y15, Y8
-	VFMADD231PS 64(AX)(SI*1), Y15, Y11
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -402,25 +343,12 @@ loop:
 	CMPQ         DX, $0x01
 	JLT          store
 	JEQ          add
-	CMPQ         DX, $0x02
-	JEQ          lanes
-	VBROADCASTSS (BX), Y5
+	VMOVUPS      (BX), Y5
 	VFMADD231PS  (AX), Y5, Y0
-	VBROADCASTSS 4(BX), Y5
 	VFMADD231PS  (AX)(CX*1), Y5, Y1
-	VBROADCASTSS 8(BX), Y5
 	VFMADD231PS  (AX)(CX*2), Y5, Y2
-	VBROADCASTSS 12(BX), Y5
 	VFMADD231PS  (AX)(SI*1), Y5, Y3
 	JMP          store
-
-lanes:
-	VMOVUPS     (BX), Y5
-	VFMADD231PS (AX), Y5, Y0
-	VFMADD231PS (AX)(CX*1), Y5, Y1
-	VFMADD231PS (AX)(CX*2), Y5, Y2
-	VFMADD231PS (AX)(SI*1), Y5, Y3
-	JMP         store
 
 add:
 	VADDPS (AX), Y0, Y0
@@ -433,6 +361,303 @@ store:
 	VMOVUPS Y1, (AX)(CX*1)
 	VMOVUPS Y2, (AX)(CX*2)
 	VMOVUPS Y3, (AX)(SI*1)
+	VZEROUPPER
+	RET
+
+// func values1x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values1x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), CX
+	MOVQ   ldb+40(FP), DX
+	MOVQ   k+48(FP), BX
+	MOVQ   next+64(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+loop:
+	PREFETCHT1   (SI)
+	PREFETCHT1   64(SI)
+	VMOVUPS      (CX), Y3
+	VMOVUPS      32(CX), Y4
+	VMOVUPS      64(CX), Y5
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	ADDQ         $0x00000060, SI
+	DECQ         BX
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), CX
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  (AX), Y6, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD231PS  32(AX), Y6, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD231PS  64(AX), Y6, Y2
+	VMOVUPS      Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func values1x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values1x1AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), CX
+	MOVQ   ldb+40(FP), DX
+	MOVQ   k+48(FP), BX
+	MOVQ   next+64(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT1   (SI)
+	VMOVUPS      (CX), Y1
+	VBROADCASTSS (AX), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x04, AX
+	ADDQ         DX, CX
+	ADDQ         $0x00000020, SI
+	DECQ         BX
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), CX
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (AX), Y2, Y0
+	VMOVUPS      Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func values2x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values2x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   ldb+40(FP), BX
+	MOVQ   k+48(FP), SI
+	MOVQ   next+64(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loop:
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), Y8
+	VBROADCASTSS (AX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (AX)(CX*1), Y9
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y8, Y9, Y5
+	ADDQ         $0x04, AX
+	ADDQ         BX, DX
+	ADDQ         $0x00000060, DI
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), DX
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  (AX), Y9, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD231PS  32(AX), Y9, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD231PS  64(AX), Y9, Y2
+	VMOVUPS      Y2, 64(AX)
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  (AX)(CX*1), Y9, Y3
+	VMOVUPS      Y3, (AX)(CX*1)
+	VFMADD231PS  32(AX)(CX*1), Y9, Y4
+	VMOVUPS      Y4, 32(AX)(CX*1)
+	VFMADD231PS  64(AX)(CX*1), Y9, Y5
+	VMOVUPS      Y5, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func values2x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values2x1AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   ldb+40(FP), BX
+	MOVQ   k+48(FP), SI
+	MOVQ   next+64(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop:
+	PREFETCHT1   (DI)
+	VMOVUPS      (DX), Y2
+	VBROADCASTSS (AX), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (AX)(CX*1), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         $0x04, AX
+	ADDQ         BX, DX
+	ADDQ         $0x00000020, DI
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), DX
+	VBROADCASTSS (DX), Y3
+	VFMADD231PS  (AX), Y3, Y0
+	VMOVUPS      Y0, (AX)
+	VBROADCASTSS 4(DX), Y3
+	VFMADD231PS  (AX)(CX*1), Y3, Y1
+	VMOVUPS      Y1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func values4x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values4x3AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   ldb+40(FP), BX
+	MOVQ   k+48(FP), SI
+	MOVQ   next+64(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+loop:
+	PREFETCHT1   (DI)
+	PREFETCHT1   64(DI)
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VMOVUPS      64(DX), Y14
+	VBROADCASTSS (AX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (AX)(CX*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (AX)(CX*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (AX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $0x04, AX
+	ADDQ         BX, DX
+	ADDQ         $0x00000060, DI
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), DX
+	LEAQ         (CX)(CX*2), BX
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  (AX), Y15, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD231PS  32(AX), Y15, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD231PS  64(AX), Y15, Y2
+	VMOVUPS      Y2, 64(AX)
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  (AX)(CX*1), Y15, Y3
+	VMOVUPS      Y3, (AX)(CX*1)
+	VFMADD231PS  32(AX)(CX*1), Y15, Y4
+	VMOVUPS      Y4, 32(AX)(CX*1)
+	VFMADD231PS  64(AX)(CX*1), Y15, Y5
+	VMOVUPS      Y5, 64(AX)(CX*1)
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  (AX)(CX*2), Y15, Y6
+	VMOVUPS      Y6, (AX)(CX*2)
+	VFMADD231PS  32(AX)(CX*2), Y15, Y7
+	VMOVUPS      Y7, 32(AX)(CX*2)
+	VFMADD231PS  64(AX)(CX*2), Y15, Y8
+	VMOVUPS      Y8, 64(AX)(CX*2)
+	VBROADCASTSS 12(DX), Y15
+	VFMADD231PS  (AX)(BX*1), Y15, Y9
+	VMOVUPS      Y9, (AX)(BX*1)
+	VFMADD231PS  32(AX)(BX*1), Y15, Y10
+	VMOVUPS      Y10, 32(AX)(BX*1)
+	VFMADD231PS  64(AX)(BX*1), Y15, Y11
+	VMOVUPS      Y11, 64(AX)(BX*1)
+	VZEROUPPER
+	RET
+
+// func values4x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·values4x1AVX2(SB), NOSPLIT, $0-72
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   ldb+40(FP), BX
+	MOVQ   k+48(FP), SI
+	MOVQ   next+64(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loop:
+	PREFETCHT1   (DI)
+	VMOVUPS      (DX), Y4
+	VBROADCASTSS (AX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (AX)(CX*1), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (AX)(CX*2), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (AX)(R8*1), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $0x04, AX
+	ADDQ         BX, DX
+	ADDQ         $0x00000020, DI
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         alpha+56(FP), DX
+	LEAQ         (CX)(CX*2), BX
+	VBROADCASTSS (DX), Y5
+	VFMADD231PS  (AX), Y5, Y0
+	VMOVUPS      Y0, (AX)
+	VBROADCASTSS 4(DX), Y5
+	VFMADD231PS  (AX)(CX*1), Y5, Y1
+	VMOVUPS      Y1, (AX)(CX*1)
+	VBROADCASTSS 8(DX), Y5
+	VFMADD231PS  (AX)(CX*2), Y5, Y2
+	VMOVUPS      Y2, (AX)(CX*2)
+	VBROADCASTSS 12(DX), Y5
+	VFMADD231PS  (AX)(BX*1), Y5, Y3
+	VMOVUPS      Y3, (AX)(BX*1)
 	VZEROUPPER
 	RET
 
@@ -3165,8 +3390,6 @@ TEXT ·dots1AVX2(SB), NOSPLIT, $0-56
 	LEAQ (R8)(R8*2), R10
 	LEAQ (R10)(R8*2), R11
 	LEAQ (R11)(R8*2), R12
-	LEAQ (DX)(R8*8), R13
-	LEAQ (R13)(R8*8), R13
 
 group:
 	MOVQ   SI, R9
@@ -3182,13 +3405,9 @@ group:
 chunk:
 	CMPQ        R9, $0x08
 	JLT         rest
-	PREFETCHT1  (R13)
 	PREFETCHT1  (BX)
-	PREFETCHT1  64(R13)
 	PREFETCHT1  64(BX)
-	PREFETCHT1  128(R13)
 	PREFETCHT1  128(BX)
-	PREFETCHT1  192(R13)
 	PREFETCHT1  192(BX)
 	VMOVUPS     (CX), Y8
 	VMOVUPS     (DX), Y9
@@ -3207,7 +3426,6 @@ chunk:
 	VFMADD231PS Y9, Y8, Y6
 	VMOVUPS     (DX)(R12*1), Y9
 	VFMADD231PS Y9, Y8, Y7
-	ADDQ        $0x00000100, R13
 	ADDQ        $0x00000100, BX
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, DX
@@ -3258,8 +3476,6 @@ TEXT ·dots2AVX2(SB), NOSPLIT, $0-56
 	MOVQ DI, R9
 	SHLQ $0x02, R9
 	LEAQ (R9)(R9*2), R11
-	LEAQ (BX)(R9*8), R12
-	LEAQ (R12)(R9*8), R12
 
 group:
 	MOVQ   DI, R10
@@ -3275,9 +3491,7 @@ group:
 chunk:
 	CMPQ        R10, $0x08
 	JLT         rest
-	PREFETCHT1  (R12)
 	PREFETCHT1  (SI)
-	PREFETCHT1  64(R12)
 	PREFETCHT1  64(SI)
 	VMOVUPS     (DX), Y8
 	VMOVUPS     (DX)(R9*1), Y9
@@ -3293,7 +3507,6 @@ chunk:
 	VMOVUPS     (BX)(R11*1), Y10
 	VFMADD231PS Y10, Y8, Y3
 	VFMADD231PS Y10, Y9, Y7
-	ADDQ        $0x00000080, R12
 	ADDQ        $0x00000080, SI
 	ADDQ        $0x20, DX
 	ADDQ        $0x20, BX
@@ -3346,8 +3559,6 @@ TEXT ·dots4AVX2(SB), NOSPLIT, $0-56
 	MOVQ DI, R9
 	SHLQ $0x02, R9
 	LEAQ (R9)(R9*2), R11
-	LEAQ (BX)(R9*8), R12
-	LEAQ (R12)(R9*8), R12
 
 group:
 	MOVQ   DI, R10
@@ -3363,7 +3574,6 @@ group:
 chunk:
 	CMPQ        R10, $0x08
 	JLT         rest
-	PREFETCHT1  (R12)
 	PREFETCHT1  (SI)
 	VMOVUPS     (DX), Y8
 	VMOVUPS     (DX)(R9*1), Y9
@@ -3379,7 +3589,6 @@ chunk:
 	VFMADD231PS Y12, Y9, Y3
 	VFMADD231PS Y12, Y10, Y5
 	VFMADD231PS Y12, Y11, Y7
-	ADDQ        $0x00000040, R12
 	ADDQ        $0x00000040, SI
 	ADDQ        $0x20, DX
 	ADDQ        $0x20, BX

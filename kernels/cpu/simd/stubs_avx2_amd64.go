@@ -38,6 +38,48 @@ func tile4x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, 
 //go:noescape
 func tile4x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
+// values1x3AVX2 computes C[1, 24] = C·alpha[row] + A[1, k]·B[k, 24].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values1x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values1x1AVX2 computes C[1, 8] = C·alpha[row] + A[1, k]·B[k, 8].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values1x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values2x3AVX2 computes C[2, 24] = C·alpha[row] + A[2, k]·B[k, 24].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values2x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values2x1AVX2 computes C[2, 8] = C·alpha[row] + A[2, k]·B[k, 8].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values2x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values4x3AVX2 computes C[4, 24] = C·alpha[row] + A[4, k]·B[k, 24].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values4x3AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values4x1AVX2 computes C[4, 8] = C·alpha[row] + A[4, k]·B[k, 8].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values4x1AVX2(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
 // transpose8AVX2 writes dst[c][0:8] = src[0:8][c] for 8·blocks columns c;
 // strides are in bytes.
 //
@@ -241,21 +283,21 @@ func rotateRowAVX2(x0 *float32, x1 *float32, cos *float32, sin *float32, vectors
 
 // dots1AVX2 writes s[i][j] = q[i]·k[j] for 1 queries and groups of 8
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots1AVX2(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)
 
 // dots2AVX2 writes s[i][j] = q[i]·k[j] for 2 queries and groups of 4
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots2AVX2(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)
 
 // dots4AVX2 writes s[i][j] = q[i]·k[j] for 4 queries and groups of 2
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots4AVX2(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)

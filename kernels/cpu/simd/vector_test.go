@@ -1,0 +1,206 @@
+package simd
+
+import (
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sizes are around the vectors' lengths, and a model's.
+var sizes = []int{1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 576, 1536}
+
+func TestExp(t *testing.T) {
+	r := fresh(t)
+	inf := float32(math.Inf(1))
+	eachLevel(t, func(t *testing.T) {
+		for range 200 {
+			x := make([]float32, 1+r.IntN(1000))
+			for i := range x {
+				x[i] = float32(r.Float64()*176 - 87.3)
+				if r.IntN(4) == 0 {
+					x[i] = float32(r.NormFloat64())
+				}
+			}
+			y := poisoned(len(x) + 1)
+			Exp(y[:len(x)], x)
+			for i, v := range x {
+				want := math.Exp(float64(v))
+				if want > math.MaxFloat32 {
+					continue
+				}
+				w := float32(want)
+				ulp := float64(math.Nextafter32(w, inf) - w)
+				if d := math.Abs(float64(y[i]) - want); d > 2*ulp {
+					t.Fatalf("exp(%g) = %g, want %g: %.2f ulp", v, y[i], want, d/ulp)
+				}
+			}
+			if v := y[len(x)]; v == v {
+				t.Fatal("wrote past y")
+			}
+		}
+		x := []float32{-inf, inf, float32(math.NaN()), 0, -1000, 1000, -3e38, 3e38}
+		x = slices.Concat(x, x)
+		y := make([]float32, len(x))
+		Exp(y, x)
+		for i := range y {
+			want := []float32{0, inf, 0, 1, 0, inf, 0, inf}[i%8]
+			if i%8 == 2 {
+				if y[i] == y[i] {
+					t.Errorf("exp(NaN) = %g", y[i])
+				}
+				continue
+			}
+			if math.Abs(float64(y[i]-want)) > 1e-37 { // a subnormal is as good as 0
+				t.Errorf("exp(%g) = %g, want %g", x[i], y[i], want)
+			}
+		}
+	})
+}
+
+func TestSoftmax(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, n := range sizes {
+			x := normals(r, n)
+			for i := range x {
+				x[i] *= 20
+			}
+			x[r.IntN(n)] = float32(math.Inf(-1))
+			x[r.IntN(n)] = 30
+			want, sum := make([]float64, n), 0.0
+			for i, v := range x {
+				want[i] = math.Exp(float64(v))
+				sum += want[i]
+			}
+			lse := Softmax(x)
+			near(t, "lse", n, lse, math.Log(sum), math.Abs(math.Log(sum)), 1e-6)
+			for i := range x {
+				near(t, "softmax", i, x[i], want[i]/sum, 1, 1e-6)
+			}
+		}
+		none := []float32{float32(math.Inf(-1)), float32(math.Inf(-1))}
+		if lse := Softmax(none); !math.IsInf(float64(lse), -1) || none[0] != 0 || none[1] != 0 {
+			t.Errorf("softmax of nothing: %v, lse %g", none, lse)
+		}
+		if lse := Softmax(nil); !math.IsInf(float64(lse), -1) {
+			t.Errorf("softmax of an empty row: lse %g", lse)
+		}
+	})
+}
+
+func TestRMSNorm(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, n := range sizes {
+			x, w, add := normals(r, n), normals(r, n), normals(r, n)
+			y := poisoned(n + 1)
+			RMSNorm(y[:n], x, w, 1e-5)
+			check := func(what string, y, x []float32) {
+				sum := 0.0
+				for _, v := range x {
+					sum += float64(v) * float64(v)
+				}
+				scale := 1 / math.Sqrt(sum/float64(n)+1e-5)
+				for i, v := range x {
+					want := float64(v) * scale * float64(w[i])
+					near(t, what, i, y[i], want, math.Abs(want)+1e-3, 2e-6)
+				}
+			}
+			check("rmsnorm", y, x)
+			if y[n] == y[n] {
+				t.Fatal("wrote past y")
+			}
+			sum := slices.Clone(x)
+			AddRMSNorm(y[:n], sum, add, w, 1e-5)
+			for i := range sum {
+				if sum[i] != x[i]+add[i] {
+					t.Fatalf("sum[%d] = %g, want %g", i, sum[i], x[i]+add[i])
+				}
+			}
+			check("addrmsnorm", y, sum)
+			RMSNorm(x, x, w, 1e-5) // in place
+		}
+		RMSNorm(nil, nil, nil, 1e-5)
+	})
+}
+
+func TestSwiGLU(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, n := range sizes {
+			gate, up, y := normals(r, n), normals(r, n), poisoned(n+1)
+			for i := range gate {
+				gate[i] *= 8
+			}
+			gate[0] = -200 // exp(200) is no float32
+			gate[n-1] = 200
+			SwiGLU(y[:n], gate, up)
+			for i, v := range gate {
+				want := float64(v) / (1 + math.Exp(-float64(v))) * float64(up[i])
+				near(t, "swiglu", i, y[i], want, math.Abs(want)+1e-20, 1e-6)
+			}
+			if y[n] == y[n] {
+				t.Fatal("wrote past y")
+			}
+		}
+	})
+}
+
+func TestRoPE(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, half := range []int{4, 8, 16, 20, 32, 48, 64, 128} {
+			for _, interleaved := range []bool{false, true} {
+				x, cos, sin := normals(r, 2*half+3), make([]float32, half), make([]float32, half)
+				for i := range cos {
+					s, c := math.Sincos(r.Float64() * 100)
+					cos[i], sin[i] = float32(c), float32(s)
+				}
+				got := slices.Clone(x)
+				RoPE(got, cos, sin, interleaved)
+				for i := range half {
+					p, q := i, i+half
+					if interleaved {
+						p, q = 2*i, 2*i+1
+					}
+					a, b, c, s := float64(x[p]), float64(x[q]), float64(cos[i]), float64(sin[i])
+					near(t, "first", i, got[p], a*c-b*s, math.Hypot(a, b), 1e-6)
+					near(t, "second", i, got[q], a*s+b*c, math.Hypot(a, b), 1e-6)
+				}
+				if !slices.Equal(got[2*half:], x[2*half:]) {
+					t.Fatal("turned what is past the rotated part")
+				}
+			}
+		}
+	})
+}
+
+func TestLevels(t *testing.T) {
+	before := Level()
+	if want := os.Getenv("HEADINFER_SIMD"); want == "" && before != Levels()[0] {
+		t.Errorf("level %s in use, the fastest is %s", before, Levels()[0])
+	}
+	if err := Use("sse9"); err == nil || !strings.Contains(err.Error(), "go") || Level() != before {
+		t.Errorf("Use of an unknown level: error %v, level %s", err, Level())
+	}
+	if !slices.Contains(Levels(), "go") {
+		t.Errorf("levels %v lack go", Levels())
+	}
+}
+
+func TestMeasurePeak(t *testing.T) {
+	buf := make([]byte, 8<<20)
+	for i := range buf {
+		buf[i] = 1
+	}
+	eachLevel(t, func(t *testing.T) {
+		if testing.Short() && Level() == "go" {
+			t.Skip("a slow loop")
+		}
+		if p := MeasurePeak(buf); !(p.FLOPPerSecond > 1e7 && p.BytesPerSecond > 1e7) {
+			t.Errorf("measured %+v", p)
+		}
+	})
+}
