@@ -7,6 +7,7 @@ import (
 
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/kernels"
 )
 
 type prefillOptions struct {
@@ -19,11 +20,7 @@ type prefill struct {
 }
 
 func newPrefill(e *Engine, o *prefillOptions) (graph.Stage[*Prompt, *Prefilled], error) {
-	p := &prefill{engine: e, chunk: o.Chunk.N}
-	if o.Chunk.Is("auto") {
-		p.chunk = e.Device.Info().Chunk
-	}
-	return p, nil
+	return &prefill{engine: e, chunk: o.chunk(e.Device)}, nil
 }
 
 // Process reads a prompt, unless it is longer than the model's context.
@@ -43,4 +40,22 @@ func (p *prefill) Process(ctx context.Context, in *Prompt, emit func(*Prefilled)
 		return err
 	}
 	return emit(&Prefilled{Prompt: in, Cache: text, Logits: logits, Seconds: seconds(start)})
+}
+
+// ChunkOf returns the tokens of a pass that a pipeline's chunked-prefill stage
+// asks for on a device, 0 meaning the whole prompt.
+func ChunkOf(documents []config.Entry, dev kernels.Device) int {
+	for _, e := range documents {
+		if o, ok := e.Options.(*prefillOptions); ok {
+			return o.chunk(dev)
+		}
+	}
+	return dev.Info().Chunk
+}
+
+func (o *prefillOptions) chunk(dev kernels.Device) int {
+	if o.Chunk.Is("auto") {
+		return dev.Info().Chunk
+	}
+	return o.Chunk.N
 }

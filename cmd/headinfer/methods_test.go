@@ -118,7 +118,7 @@ heads:
 func TestMethodsAgree(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	env := map[string]string{"TEST_MODEL": tinyModel(t), "TEST_TEXTS": filepath.ToSlash(randomDocuments(t, dir))}
+	env := map[string]string{"TEST_MODEL": filepath.ToSlash(tinyModel(t)), "TEST_TEXTS": filepath.ToSlash(randomDocuments(t, dir))}
 	type report struct {
 		In     int64 `json:"moved_in_bytes"`
 		Out    int64 `json:"moved_out_bytes"`

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv(name, abs)
 			}
+			env.Setenv("NL", "\n")
 			return os.CopyFS(env.WorkDir, os.DirFS("testdata/work"))
 		},
 		Condition: func(cond string) (bool, error) {

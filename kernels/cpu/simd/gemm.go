@@ -10,6 +10,7 @@ const (
 	panelCols  = 1024           // columns of W decoded at a time: a panel of them is a fifth of a cache
 	decodeCols = 256            // columns of 8 rows decoded before they are transposed
 	decodeLD   = decodeCols + 8 // apart, so that the 8 rows don't share a cache set
+	fewRows    = 4              // of X: up to these, decoding W anew for each beats transposing it
 	maxRows    = 8              // of the largest tile
 	maxLanes   = 3 * 16         // of the widest
 )
@@ -51,7 +52,7 @@ func Pack(dst *Packed, x []float32, ldx, m, k int) {
 
 // GEMMScratch returns how many floats of scratch a GEMM over k columns wants.
 func GEMMScratch(k int) int {
-	return maxLanes*(min(k, panelCols)+7)/8*8 + 8*maxLanes + 8*decodeLD + maxRows*maxLanes
+	return maxLanes*(min(k, panelCols)+8) + 8*decodeLD + maxRows*maxLanes
 }
 
 // GEMM computes y[m, 0:n] = X·Wᵀ, or += if accumulate: W is n rows of X's k
@@ -74,6 +75,10 @@ func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, acc
 	g.decoded, scratch = scratch[:8*decodeLD], scratch[8*decodeLD:]
 	g.tile, g.panel = scratch[:maxRows*maxLanes], scratch[maxRows*maxLanes:]
 
+	if m <= fewRows {
+		g.rowByRow(n, accumulate)
+		return
+	}
 	blocks := (k + panelCols - 1) / panelCols
 	cols := ((k+blocks-1)/blocks + 31) / 32 * 32
 	for n0 := 0; n0 < n; n0 += g.panelRows() {
@@ -99,6 +104,27 @@ type gemm struct {
 	decoded []float32 // [8, decodeLD] rows of W
 	panel   []float32 // [cols, panelRows] of W, transposed
 	tile    []float32 // where a tile that y has no room for goes
+}
+
+// rowByRow multiplies one row of X at a time with as many rows of W as stay in
+// the cache for the next one.
+func (g *gemm) rowByRow(n int, add bool) {
+	for n0 := 0; n0 < n; n0 += len(g.tile) {
+		rows := min(len(g.tile), n-n0)
+		w := g.w[n0*g.rowBytes:][:rows*g.rowBytes]
+		for r := range g.x.m {
+			out := g.y[r*g.ldy+n0:][:rows]
+			x := g.x.data[r*g.x.ld:][:g.x.k]
+			if !add {
+				g.gemv(out, x, w, g.d, g.rowBytes)
+				continue
+			}
+			g.gemv(g.tile[:rows], x, w, g.d, g.rowBytes)
+			for i, v := range g.tile[:rows] {
+				out[i] += v
+			}
+		}
+	}
 }
 
 // fill decodes columns [k0, k0+cols) of W's rows from n0 into the panel.
@@ -176,10 +202,14 @@ const productBytes = 1 << 19
 // GEMV computes y[i] = dot(row i of w, x), where w is len(y) rows of len(x)
 // columns, encoded as d.
 func GEMV(y, x []float32, w []byte, d kernels.DType) {
-	s, k, n := current.Load(), len(x), len(y)
-	stride := rowBytes("gemv w", d, k)
-	need("gemv w", len(w), n*stride)
-	blocks, first := k/32, 0
+	stride := rowBytes("gemv w", d, len(x))
+	need("gemv w", len(w), len(y)*stride)
+	current.Load().gemv(y, x, w, d, stride)
+}
+
+func (s *kernelSet) gemv(y, x []float32, w []byte, d kernels.DType, stride int) {
+	n := len(y)
+	blocks, first := len(x)/32, 0
 	if blocks == 0 {
 		clear(y)
 	} else {

@@ -3130,7 +3130,8 @@ TEXT ·expRowAVX2(SB), NOSPLIT, $0-36
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         vectors+16(FP), DX
-	VBROADCASTSS sub+24(FP), Y0
+	MOVSS        sub+24(FP), X0
+	VBROADCASTSS X0, Y0
 	VXORPS       Y1, Y1, Y1
 	VMOVUPS      exp_low_avx2<>+0(SB), Y5
 	VMOVUPS      exp_high_avx2<>+0(SB), Y6
@@ -3288,13 +3289,14 @@ loop:
 	RET
 
 // func scaleRowAVX2(y *float32, x *float32, w *float32, vectors int, a float32)
-// Requires: AVX
+// Requires: AVX, AVX2, SSE
 TEXT ·scaleRowAVX2(SB), NOSPLIT, $0-36
 	MOVQ         vectors+24(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
 	MOVQ         w+16(FP), BX
-	VBROADCASTSS a+32(FP), Y8
+	MOVSS        a+32(FP), X8
+	VBROADCASTSS X8, Y8
 
 loop:
 	VMULPS  (DX), Y8, Y0
@@ -3309,13 +3311,15 @@ loop:
 	RET
 
 // func blendRowAVX2(y *float32, x *float32, vectors int, a float32, b float32)
-// Requires: AVX, FMA3
+// Requires: AVX, AVX2, FMA3, SSE
 TEXT ·blendRowAVX2(SB), NOSPLIT, $0-32
 	MOVQ         vectors+16(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
-	VBROADCASTSS a+24(FP), Y8
-	VBROADCASTSS b+28(FP), Y9
+	MOVSS        a+24(FP), X8
+	VBROADCASTSS X8, Y8
+	MOVSS        b+28(FP), X9
+	VBROADCASTSS X9, Y9
 
 loop:
 	VMULPS      (CX), Y8, Y0
@@ -3329,12 +3333,13 @@ loop:
 	RET
 
 // func timesRowAVX2(y *float32, x *float32, vectors int, a float32)
-// Requires: AVX
+// Requires: AVX, AVX2, SSE
 TEXT ·timesRowAVX2(SB), NOSPLIT, $0-28
 	MOVQ         vectors+16(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
-	VBROADCASTSS a+24(FP), Y8
+	MOVSS        a+24(FP), X8
+	VBROADCASTSS X8, Y8
 
 loop:
 	VMULPS  (DX), Y8, Y0

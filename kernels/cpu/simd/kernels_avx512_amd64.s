@@ -3130,7 +3130,8 @@ TEXT ·expRowAVX512(SB), NOSPLIT, $0-36
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         vectors+16(FP), DX
-	VBROADCASTSS sub+24(FP), Z0
+	MOVSS        sub+24(FP), X0
+	VBROADCASTSS X0, Z0
 	VPXORD       Z1, Z1, Z1
 	VMOVUPS      exp_low_avx512<>+0(SB), Z5
 	VMOVUPS      exp_high_avx512<>+0(SB), Z6
@@ -3292,13 +3293,14 @@ loop:
 	RET
 
 // func scaleRowAVX512(y *float32, x *float32, w *float32, vectors int, a float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, SSE
 TEXT ·scaleRowAVX512(SB), NOSPLIT, $0-36
 	MOVQ         vectors+24(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
 	MOVQ         w+16(FP), BX
-	VBROADCASTSS a+32(FP), Z8
+	MOVSS        a+32(FP), X8
+	VBROADCASTSS X8, Z8
 
 loop:
 	VMULPS  (DX), Z8, Z0
@@ -3313,13 +3315,15 @@ loop:
 	RET
 
 // func blendRowAVX512(y *float32, x *float32, vectors int, a float32, b float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, SSE
 TEXT ·blendRowAVX512(SB), NOSPLIT, $0-32
 	MOVQ         vectors+16(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
-	VBROADCASTSS a+24(FP), Z8
-	VBROADCASTSS b+28(FP), Z9
+	MOVSS        a+24(FP), X8
+	VBROADCASTSS X8, Z8
+	MOVSS        b+28(FP), X9
+	VBROADCASTSS X9, Z9
 
 loop:
 	VMULPS      (CX), Z8, Z0
@@ -3333,12 +3337,13 @@ loop:
 	RET
 
 // func timesRowAVX512(y *float32, x *float32, vectors int, a float32)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, SSE
 TEXT ·timesRowAVX512(SB), NOSPLIT, $0-28
 	MOVQ         vectors+16(FP), AX
 	MOVQ         y+0(FP), CX
 	MOVQ         x+8(FP), DX
-	VBROADCASTSS a+24(FP), Z8
+	MOVSS        a+24(FP), X8
+	VBROADCASTSS X8, Z8
 
 loop:
 	VMULPS  (DX), Z8, Z0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -13,7 +14,8 @@ import (
 // parts, the first with so few bits that n times it is exact.
 type expCode struct {
 	g        *isa
-	constant map[string]operand.Op
+	tables   map[string]operand.Mem
+	constant map[string]operand.Op // a table or the register that holds it
 }
 
 var expWords = []struct {
@@ -29,7 +31,7 @@ var expWords = []struct {
 // exp readies the constants, from register free on: all of them if there are
 // 32 registers, else only those that no instruction takes from memory.
 func (g *isa) exp(free int, tables map[string]operand.Mem) *expCode {
-	e := &expCode{g: g, constant: map[string]operand.Op{}}
+	e := &expCode{g: g, tables: tables, constant: map[string]operand.Op{}}
 	for _, w := range expWords {
 		if g.wide() || w.name == "low" || w.name == "high" || w.name == "one" {
 			g.VMOVUPS(tables[w.name], g.v(free))
@@ -54,7 +56,7 @@ func (g *isa) expTables() map[string]operand.Mem {
 // of replaces x by its exponential; n and p are temporaries. A NaN stays one:
 // max and min return their second source then. Without bounded the argument
 // must not exceed 88.
-func (e *expCode) of(x, n, p reg.VecPhysical, bounded bool, tables map[string]operand.Mem) {
+func (e *expCode) of(x, n, p reg.VecPhysical, bounded bool) {
 	g, c := e.g, e.constant
 	g.VMAXPS(x, c["low"], x)
 	if bounded {
@@ -82,7 +84,7 @@ func (e *expCode) of(x, n, p reg.VecPhysical, bounded bool, tables map[string]op
 	g.VPSRAD(operand.Imm(1), n, x)
 	g.VPSUBD(x, n, n)
 	for _, r := range []reg.VecPhysical{x, n} {
-		g.VPADDD(tables["bias"], r, r)
+		g.VPADDD(e.tables["bias"], r, r)
 		g.VPSLLD(operand.Imm(23), r, r)
 		g.VMULPS(r, p, p)
 	}
@@ -101,23 +103,22 @@ func (g *isa) exponentials() {
 // softmaxLanes: lanes are queries and rows are keys, so that maxima and sums
 // need no step across lanes.
 func (g *isa) softmaxLanes(nv int, t map[string]operand.Mem) {
-	g.begin("softmaxLanes"+string(rune('0'+nv)), "s *float32, keys int, m, l, alpha *float32",
+	g.begin(fmt.Sprintf("softmaxLanes%d", nv), "s *float32, keys int, m, l, alpha *float32",
 		"takes scores [keys, lanes] into a running softmax: m becomes\nthe maximum, s becomes exp(s-m), l the sum so far, alpha the factor for\nwhat was summed under the old maximum. m must be finite.")
 	s0, keys, m, l, alpha := g.arg("s"), g.arg("keys"), g.arg("m"), g.arg("l"), g.arg("alpha")
 	top, sum := g.vs(0, nv), g.vs(nv, nv)
-	x, n, p := g.v(2*nv), g.v(2*nv+1), g.v(2*nv+2)
-	tmp := [][3]reg.VecPhysical{}
-	first := 2*nv + 3
-	for range nv {
-		tmp = append(tmp, [3]reg.VecPhysical{x, n, p})
-	}
-	if g.wide() {
-		for v := range nv {
-			tmp[v] = [3]reg.VecPhysical{g.v(2*nv + 3*v), g.v(2*nv + 3*v + 1), g.v(2*nv + 3*v + 2)}
+	// Every vector of a row has its own temporaries where there are 32
+	// registers; else they take turns.
+	free := 2*nv + 3
+	tmp := make([][]reg.VecPhysical, nv)
+	for v := range tmp {
+		tmp[v] = g.vs(2*nv, 3)
+		if g.wide() {
+			tmp[v] = g.vs(2*nv+3*v, 3)
+			free = 5 * nv
 		}
-		first = 5 * nv
 	}
-	e := g.exp(first, t)
+	e := g.exp(free, t)
 	s, k := g.GP64(), g.GP64()
 	g.MOVQ(s0, s)
 	g.MOVQ(keys, k)
@@ -137,7 +138,7 @@ func (g *isa) softmaxLanes(nv int, t map[string]operand.Mem) {
 		g.VMOVUPS(mem(m, v*g.bytes()), x[0])
 		g.VSUBPS(top[v], x[0], x[0])
 		g.VMOVUPS(top[v], mem(m, v*g.bytes()))
-		e.of(x[0], x[1], x[2], false, t)
+		e.of(x[0], x[1], x[2], false)
 		g.VMOVUPS(x[0], mem(alpha, v*g.bytes()))
 		g.VMULPS(mem(l, v*g.bytes()), x[0], sum[v])
 	}
@@ -147,7 +148,7 @@ func (g *isa) softmaxLanes(nv int, t map[string]operand.Mem) {
 		x := tmp[v]
 		g.VMOVUPS(mem(s, v*g.bytes()), x[0])
 		g.VSUBPS(top[v], x[0], x[0])
-		e.of(x[0], x[1], x[2], false, t)
+		e.of(x[0], x[1], x[2], false)
 		g.VADDPS(x[0], sum[v], sum[v])
 		g.VMOVUPS(x[0], mem(s, v*g.bytes()))
 	}
@@ -165,17 +166,13 @@ func (g *isa) expRow(t map[string]operand.Mem) {
 		"writes y = exp(x-sub) and returns its sum.")
 	y, x, n := g.arg("y"), g.arg("x"), g.arg("vectors")
 	sub, sum := g.v(0), g.v(1)
-	a, err := g.Param("sub").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	g.VBROADCASTSS(a.Addr, sub)
+	g.broadcast("sub", sub)
 	g.zero(sum)
 	e := g.exp(5, t)
 	g.Label("loop")
 	g.VMOVUPS(mem(x, 0), g.v(2))
 	g.VSUBPS(sub, g.v(2), g.v(2))
-	e.of(g.v(2), g.v(3), g.v(4), true, t)
+	e.of(g.v(2), g.v(3), g.v(4), true)
 	g.VADDPS(g.v(2), sum, sum)
 	g.VMOVUPS(g.v(2), mem(y, 0))
 	g.ADDQ(operand.Imm(uint64(g.bytes())), x)
@@ -195,7 +192,7 @@ func (g *isa) swiglu(t map[string]operand.Mem) {
 	x := g.v(0)
 	g.zero(x)
 	g.VSUBPS(mem(gate, 0), x, x)
-	e.of(x, g.v(1), g.v(2), true, t)
+	e.of(x, g.v(1), g.v(2), true)
 	g.VADDPS(e.constant["one"], x, x)
 	g.VMOVUPS(mem(gate, 0), g.v(1))
 	g.VDIVPS(x, g.v(1), x)

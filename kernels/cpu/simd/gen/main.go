@@ -144,6 +144,13 @@ func (g *isa) arg(name string) reg.GPVirtual {
 	return g.Load(g.Param(name), g.GP64()).(reg.GPVirtual)
 }
 
+// broadcast loads a float32 parameter into every lane of v. It must come before
+// other vector instructions: avo's load is one of SSE's.
+func (g *isa) broadcast(name string, v reg.VecPhysical) {
+	g.Load(g.Param(name), v.AsX())
+	g.VBROADCASTSS(v.AsX(), v)
+}
+
 func (g *isa) zero(v reg.Register) {
 	if g.wide() {
 		g.VPXORD(v, v, v)

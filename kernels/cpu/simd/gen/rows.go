@@ -63,12 +63,8 @@ func (g *isa) elementwise(name, params, doc string, body func(map[string]operand
 	}
 	var k []reg.VecPhysical
 	for i, s := range scalars {
-		b, err := g.Param(s).Resolve()
-		if err != nil {
-			panic(err)
-		}
 		k = append(k, g.v(8+i))
-		g.VBROADCASTSS(b.Addr, k[i])
+		g.broadcast(s, k[i])
 	}
 	g.Label("loop")
 	body(at, k)
