@@ -201,7 +201,7 @@ func (e *Engine) explain(err error) error {
 	case short.Purpose == kernels.KVCache && !e.loop.onHost:
 		short.Hint = "heads.offload.to=host (with heads.prefetch.slots=2) keeps the cache in host memory, or " + raise
 	case short.Purpose == kernels.KVCache:
-		short.Hint = "heads.attention.span=1024 makes the ring independent of the context's length, or " + raise
+		short.Hint = e.loop.smallTiles(short.Left) + raise
 	case short.Purpose == kernels.Weights:
 		short.Hint = raise + ", before any document"
 	default:

@@ -205,6 +205,20 @@ func (h *HeadLoop) fit(past, capacity int) (group int, err error) {
 	return group, h.ring.Fit(h.shape.SlotBytes(group, tokens))
 }
 
+// smallTiles says with which options the ring would fit in the bytes that are
+// left, or nothing if these are too few for tiles worth copying.
+func (h *HeadLoop) smallTiles(left int64) string {
+	const least = 16 // tokens
+	span := least
+	for int64(h.ring.Slots())*h.shape.SlotBytes(1, 2*span) <= left {
+		span *= 2
+	}
+	if int64(h.ring.Slots())*h.shape.SlotBytes(1, span) > left {
+		return ""
+	}
+	return fmt.Sprintf("heads.attention.group=1 and heads.attention.span=%d fit in that, however long the context, or ", span)
+}
+
 // Attend lets the layer's tiles be attended to and waits until that is enqueued.
 func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
 	set := layer % 2

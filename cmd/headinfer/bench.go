@@ -31,10 +31,10 @@ type benchOptions struct {
 
 // benchRow is what was measured at one context. Times are medians over repeats.
 type benchRow struct {
-	Pipeline      string        `json:"pipeline"`
-	Context       int           `json:"context_tokens"`
-	PrefillRate   float64       `json:"prefill_tokens_per_second"`
-	DecodeRate    float64       `json:"decode_tokens_per_second"`
+	Pipeline    string  `json:"pipeline"`
+	Context     int     `json:"context_tokens"`
+	PrefillRate float64 `json:"prefill_tokens_per_second"`
+	DecodeRate  float64 `json:"decode_tokens_per_second"`
 	// The limits are what this machine's arithmetic and memory, measured in the
 	// same run, would allow.
 	PrefillLimit  float64       `json:"prefill_limit_tokens_per_second"`

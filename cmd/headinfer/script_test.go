@@ -18,6 +18,8 @@ import (
 
 // TestMain puts the program, built with this test, on the PATH as headinfer.
 func TestMain(m *testing.M) {
+	// With the race detector every process would sleep a second at its end.
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	testscript.Main(m, map[string]func(){"headinfer": main})
 }
 
@@ -45,6 +47,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, abs)
 			}
 			env.Setenv("NL", "\n")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return os.CopyFS(env.WorkDir, os.DirFS("testdata/work"))
 		},
 		Condition: func(cond string) (bool, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -24,6 +25,8 @@ func newStages() *cobra.Command {
 			docs := registry.Docs()
 			out := c.OutOrStdout()
 			switch {
+			case markdown && schema:
+				return usage(errors.New("--markdown and --schema are two different outputs; ask for one"))
 			case markdown:
 				_, err = out.Write(config.Markdown(docs))
 				return err
@@ -51,7 +54,6 @@ func newStages() *cobra.Command {
 	}
 	c.Flags().BoolVar(&markdown, "markdown", false, "write the documentation page")
 	c.Flags().BoolVar(&schema, "schema", false, "write the JSON schema of pipeline files")
-	c.MarkFlagsMutuallyExclusive("markdown", "schema")
 	return c
 }
 

@@ -124,7 +124,7 @@ func (c *attention) mask(b *lanesBlock, first, n int, s []float32) {
 	}
 	hidden := float32(math.Inf(-1))
 	// Row r sees key j if j <= past+r.
-	past := c.AttentionArgs.keys() - c.Total + c.RowOffset
+	past := c.keys - c.Total + c.RowOffset
 	for j := range n {
 		lanes := min(b.width, (first+j-past)*c.G-b.first)
 		if lanes <= 0 {

@@ -227,3 +227,63 @@ func TestMergeLSE(t *testing.T) {
 		}
 	})
 }
+
+// TestManyKeys: over 300,000 keys of equal weight, the outputs are the values'
+// mean and the log-sum-exp is the keys' logarithm. Sums that lose digits as they
+// grow would show.
+func TestManyKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("300,000 keys take a second in plain Go")
+	}
+	r := fresh(t)
+	const d, keys = 8, 300_000
+	k, v := make([]float32, keys*d), make([]float32, keys*d)
+	mean := make([]float64, d)
+	for i := range v {
+		v[i] = 1 + r.Float32()
+		mean[i%d] += float64(v[i]) / keys
+	}
+	eachLevel(t, func(t *testing.T) {
+		for _, rows := range []int{1, 20} {
+			c := randomAttention(r, d, rows, 1, 1, false, kernels.F32)
+			c.a.Pieces = []Piece{{K: k, V: v, Tokens: keys}}
+			Attention(c.a, poisoned(AttentionScratch(c.a)))
+			for i := range rows {
+				near(t, "lse", i, c.a.LSE[i], math.Log(keys), 1, 5e-6)
+				for j, w := range mean {
+					near(t, "out", j, c.a.Out[i*c.a.OutStride+j], w, w, 2e-5)
+				}
+			}
+		}
+	})
+}
+
+// TestNoAllocation: these run for every tile of every token.
+func TestNoAllocation(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, rows := range []int{1, 40} {
+			c := randomAttention(r, 64, rows, 3, 70, true, kernels.BF16)
+			c.a.Pieces = c.pieces(r, 0, 70)
+			scratch := make([]float32, AttentionScratch(c.a))
+			if n := testing.AllocsPerRun(3, func() { Attention(c.a, scratch) }); n != 0 {
+				t.Errorf("attention of %d rows allocates %g times", rows, n)
+			}
+		}
+		const m, n, k = 5, 50, 96
+		w, x, y := randomWeights(r, kernels.Q4_1, n*k), normals(r, m*k), make([]float32, m*n)
+		scratch := make([]float32, GEMMScratch(k))
+		var p Packed
+		Pack(&p, x, k, m, k)
+		for name, f := range map[string]func(){
+			"pack":    func() { Pack(&p, x, k, m, k) },
+			"gemm":    func() { GEMM(y, n, &p, w, kernels.Q4_1, n, false, scratch) },
+			"gemv":    func() { GEMV(y[:n], x[:k], w, kernels.Q4_1) },
+			"rmsnorm": func() { RMSNorm(x[:k], x[:k], x[:k], 1e-5) },
+		} {
+			if n := testing.AllocsPerRun(3, f); n != 0 {
+				t.Errorf("%s allocates %g times", name, n)
+			}
+		}
+	})
+}

@@ -2896,7 +2896,7 @@ maximum:
 	VMULPS       Y7, Y8, Y8
 	VMOVUPS      Y8, Y6
 	VMOVUPS      Y6, (SI)
-	VMULPS       (BX), Y6, Y3
+	VXORPS       Y3, Y3, Y3
 	VMOVUPS      32(DX), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMOVUPS      Y1, 32(DX)
@@ -2923,7 +2923,7 @@ maximum:
 	VMULPS       Y7, Y8, Y8
 	VMOVUPS      Y8, Y6
 	VMOVUPS      Y6, 32(SI)
-	VMULPS       32(BX), Y6, Y4
+	VXORPS       Y4, Y4, Y4
 	VMOVUPS      64(DX), Y6
 	VSUBPS       Y2, Y6, Y6
 	VMOVUPS      Y2, 64(DX)
@@ -2950,7 +2950,7 @@ maximum:
 	VMULPS       Y7, Y8, Y8
 	VMOVUPS      Y8, Y6
 	VMOVUPS      Y6, 64(SI)
-	VMULPS       64(BX), Y6, Y5
+	VXORPS       Y5, Y5, Y5
 	MOVQ         AX, DI
 
 exponent:
@@ -3035,8 +3035,14 @@ exponent:
 	ADDQ         $0x60, DI
 	DECQ         CX
 	JNZ          exponent
+	VMOVUPS      (SI), Y6
+	VFMADD231PS  (BX), Y6, Y3
 	VMOVUPS      Y3, (BX)
+	VMOVUPS      32(SI), Y6
+	VFMADD231PS  32(BX), Y6, Y4
 	VMOVUPS      Y4, 32(BX)
+	VMOVUPS      64(SI), Y6
+	VFMADD231PS  64(BX), Y6, Y5
 	VMOVUPS      Y5, 64(BX)
 	VZEROUPPER
 	RET
@@ -3087,7 +3093,7 @@ maximum:
 	VMULPS       Y3, Y4, Y4
 	VMOVUPS      Y4, Y2
 	VMOVUPS      Y2, (SI)
-	VMULPS       (BX), Y2, Y1
+	VXORPS       Y1, Y1, Y1
 	MOVQ         AX, DI
 
 exponent:
@@ -3120,6 +3126,8 @@ exponent:
 	ADDQ         $0x20, DI
 	DECQ         CX
 	JNZ          exponent
+	VMOVUPS      (SI), Y2
+	VFMADD231PS  (BX), Y2, Y1
 	VMOVUPS      Y1, (BX)
 	VZEROUPPER
 	RET

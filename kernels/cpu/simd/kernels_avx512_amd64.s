@@ -2951,7 +2951,7 @@ maximum:
 	VFMADD213PS  Z25, Z6, Z8
 	VSCALEFPS    Z7, Z8, Z6
 	VMOVUPS      Z6, (SI)
-	VMULPS       (BX), Z6, Z3
+	VPXORD       Z3, Z3, Z3
 	VMOVUPS      64(DX), Z9
 	VSUBPS       Z1, Z9, Z9
 	VMOVUPS      Z1, 64(DX)
@@ -2969,7 +2969,7 @@ maximum:
 	VFMADD213PS  Z25, Z9, Z11
 	VSCALEFPS    Z10, Z11, Z9
 	VMOVUPS      Z9, 64(SI)
-	VMULPS       64(BX), Z9, Z4
+	VPXORD       Z4, Z4, Z4
 	VMOVUPS      128(DX), Z12
 	VSUBPS       Z2, Z12, Z12
 	VMOVUPS      Z2, 128(DX)
@@ -2987,7 +2987,7 @@ maximum:
 	VFMADD213PS  Z25, Z12, Z14
 	VSCALEFPS    Z13, Z14, Z12
 	VMOVUPS      Z12, 128(SI)
-	VMULPS       128(BX), Z12, Z5
+	VPXORD       Z5, Z5, Z5
 	MOVQ         AX, DI
 
 exponent:
@@ -3045,8 +3045,14 @@ exponent:
 	ADDQ         $0xc0, DI
 	DECQ         CX
 	JNZ          exponent
+	VMOVUPS      (SI), Z6
+	VFMADD231PS  (BX), Z6, Z3
 	VMOVUPS      Z3, (BX)
+	VMOVUPS      64(SI), Z9
+	VFMADD231PS  64(BX), Z9, Z4
 	VMOVUPS      Z4, 64(BX)
+	VMOVUPS      128(SI), Z12
+	VFMADD231PS  128(BX), Z12, Z5
 	VMOVUPS      Z5, 128(BX)
 	VZEROUPPER
 	RET
@@ -3096,7 +3102,7 @@ maximum:
 	VFMADD213PS  Z15, Z2, Z4
 	VSCALEFPS    Z3, Z4, Z2
 	VMOVUPS      Z2, (SI)
-	VMULPS       (BX), Z2, Z1
+	VPXORD       Z1, Z1, Z1
 	MOVQ         AX, DI
 
 exponent:
@@ -3120,6 +3126,8 @@ exponent:
 	ADDQ         $0x40, DI
 	DECQ         CX
 	JNZ          exponent
+	VMOVUPS      (SI), Z2
+	VFMADD231PS  (BX), Z2, Z1
 	VMOVUPS      Z1, (BX)
 	VZEROUPPER
 	RET

@@ -148,11 +148,12 @@ func softmaxLanesGo(nv int) softmaxFunc {
 		}
 		for i := range f {
 			f[i] = expGo(f[i] - top[i])
-			sum[i] *= f[i]
-		}
-		for i, v := range scores {
-			scores[i] = expGo(v - top[i%w])
-			sum[i%w] += scores[i]
+			block := float32(0)
+			for j := i; j < len(scores); j += w {
+				scores[j] = expGo(scores[j] - top[i])
+				block += scores[j]
+			}
+			sum[i] = sum[i]*f[i] + block
 		}
 	}
 }

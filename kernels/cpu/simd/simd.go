@@ -13,8 +13,9 @@
 //
 // Matrix times matrix (GEMM) decodes a panel of W's rows once, transposed, and
 // multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
-// at a time. It is bound by arithmetic. Matrix times vector (GEMV) decodes in
-// registers and is bound by memory, or by decoding.
+// at a time. It is bound by arithmetic. With up to four rows of X it decodes W
+// for each instead. Matrix times vector (GEMV) decodes in registers and is
+// bound by memory, or by decoding.
 //
 // Attention has two regimes. With many queries, lanes are queries: scores and
 // outputs are kept transposed, [keys, queries] and [head_dim, queries], so that
@@ -25,7 +26,8 @@
 // values is read from memory once, for all of them.
 //
 // Slices must be as long as the sizes beside them say, or the function panics,
-// as an index out of range does; nothing is read or written beyond them.
+// as an index out of range does; nothing is read or written beyond them (a
+// prefetch may name an address there, which cannot fault).
 // Scratch is the caller's, may hold anything, and must not be shared by calls
 // that run at the same time. Inputs are not retained.
 package simd

@@ -140,7 +140,7 @@ func (g *isa) softmaxLanes(nv int, t map[string]operand.Mem) {
 		g.VMOVUPS(top[v], mem(m, v*g.bytes()))
 		e.of(x[0], x[1], x[2], false)
 		g.VMOVUPS(x[0], mem(alpha, v*g.bytes()))
-		g.VMULPS(mem(l, v*g.bytes()), x[0], sum[v])
+		g.zero(sum[v])
 	}
 	g.MOVQ(s0, s)
 	g.Label("exponent")
@@ -155,7 +155,11 @@ func (g *isa) softmaxLanes(nv int, t map[string]operand.Mem) {
 	g.ADDQ(operand.Imm(uint64(nv*g.bytes())), s)
 	g.DECQ(keys)
 	g.JNZ(operand.LabelRef("exponent"))
+	// A block is summed by itself: over a million keys, terms added one by one
+	// to the whole sum would lose their last digits to its size.
 	for v := range nv {
+		g.VMOVUPS(mem(alpha, v*g.bytes()), tmp[v][0])
+		g.VFMADD231PS(mem(l, v*g.bytes()), tmp[v][0], sum[v])
 		g.VMOVUPS(sum[v], mem(l, v*g.bytes()))
 	}
 	g.end()
