@@ -3,7 +3,6 @@ package stages
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,23 +193,21 @@ func (e *Engine) explain(err error) error {
 	if !errors.As(err, &short) || short.Hint != "" {
 		return err
 	}
-	// As the option is written: a person pastes it.
-	enough := config.Bytes(roundUpMiB(short.Budget + short.Asked - short.Left)).String()
-	raise := fmt.Sprintf("device.memory=%s would hold it", enough)
+	// What else will be asked for is not known here.
+	raise := atLeast(short.Budget+short.Asked-short.Left) + " or more is needed"
 	switch {
 	case short.Purpose == kernels.KVCache && !e.loop.onHost:
-		short.Hint = "heads.offload.to=host (with heads.prefetch.slots=2) keeps the cache in host memory, or " + raise
-	case short.Purpose == kernels.KVCache:
-		short.Hint = e.loop.smallTiles(short.Left) + raise
+		short.Hint = "heads.offload.to=host (with heads.prefetch.slots=2) keeps the cache in host memory; else " + raise
 	case short.Purpose == kernels.Weights:
-		short.Hint = raise + ", before any document"
+		short.Hint = raise + " for the weights alone"
 	default:
-		short.Hint = "a smaller documents.chunked-prefill.chunk takes less, or " + raise
+		short.Hint = "a smaller documents.chunked-prefill.chunk takes less; else " + raise
 	}
 	return err
 }
 
-func roundUpMiB(n int64) int64 {
+// atLeast writes the option for a budget of some bytes as a person types it.
+func atLeast(bytes int64) string {
 	const mib = 1 << 20
-	return (n + mib - 1) / mib * mib
+	return "device.memory=" + config.Bytes((bytes+mib-1)/mib*mib).String()
 }

@@ -199,10 +199,17 @@ func (h *HeadLoop) fit(past, capacity int) (group int, err error) {
 	}
 	free := h.dev.Ledger().Left() + h.ring.Bytes()
 	group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, free)
-	if whole := h.shape.SlotBytes(group, capacity); int64(h.ring.Slots())*whole <= free {
+	whole := h.shape.SlotBytes(group, capacity)
+	if int64(h.ring.Slots())*whole <= free {
 		return group, h.ring.Fit(whole)
 	}
-	return group, h.ring.Fit(h.shape.SlotBytes(group, tokens))
+	err = h.ring.Fit(h.shape.SlotBytes(group, tokens))
+	if short := (*kernels.BudgetError)(nil); errors.As(err, &short) {
+		// For the whole sequence, or the next pass would ask for more again.
+		enough := short.Budget - short.Left + int64(h.ring.Slots())*whole
+		short.Hint = h.smallTiles(short.Left) + atLeast(enough) + " holds the whole text"
+	}
+	return group, err
 }
 
 // smallTiles says with which options the ring would fit in the bytes that are

@@ -18,23 +18,47 @@ func rules(p *config.Pipeline) error {
 	return all
 }
 
-// onePerOutput refuses two sinks on one file: they would write over each other.
+// onePerOutput refuses two sinks on one file, which would write over each
+// other, and a sink on a file that is read.
 func onePerOutput(entries []config.Entry) config.Problems {
 	var all config.Problems
-	first := map[string]string{}
+	writers := map[string]string{} // ids by path
 	for _, e := range entries {
 		o, ok := e.Options.(*jsonlOptions)
 		if !ok {
 			continue
 		}
 		path := filepath.Clean(o.Path)
-		if other, taken := first[path]; taken {
+		if other, taken := writers[path]; taken {
 			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, as %q does", e.ID, o.Path, other), "a path of its own"))
-			continue
+		} else if reader := readerOf(path, entries); reader != "" {
+			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, which %q reads", e.ID, o.Path, reader), "another path"))
 		}
-		first[path] = e.ID
+		writers[path] = e.ID
 	}
 	return all
+}
+
+// readerOf returns the id of a source that reads the file at a path, or "".
+func readerOf(path string, entries []config.Entry) string {
+	for _, e := range entries {
+		var patterns []string
+		switch o := e.Options.(type) {
+		case *filesOptions:
+			patterns = o.Paths
+		case *readJSONLOptions:
+			if filepath.Clean(o.Path) == path {
+				return e.ID
+			}
+		}
+		for _, pattern := range patterns {
+			// A pattern that cannot be read is refused by the option itself.
+			if match, err := filepath.Match(filepath.Clean(pattern), path); match && err == nil {
+				return e.ID
+			}
+		}
+	}
+	return ""
 }
 
 // cacheReachesDevice refuses a cache on the host without a ring to bring it

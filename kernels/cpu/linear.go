@@ -13,8 +13,10 @@ const (
 	vectorRows = 3
 	// panel is how many rows of a weight one worker takes at a time.
 	panel = 96
-	// stripe is the same for a matrix–vector product.
-	stripe = 32
+	// stripe is the most for a matrix–vector product, whose rows are divided
+	// into a few parts a worker.
+	stripe         = 1024
+	partsPerWorker = 4
 )
 
 // Linear multiplies by a weight in its own encoding.
@@ -40,8 +42,10 @@ func (d *Device) vectorLinear(out, x, w kernels.Tensor, accumulate bool) error {
 	if err := d.scratch.each(stripe, "sums of a matrix–vector product"); err != nil {
 		return err
 	}
-	d.pool.run((w.Rows+stripe-1)/stripe, func(worker, i int) {
-		lo, hi := i*stripe, min(w.Rows, (i+1)*stripe)
+	step := (w.Rows + d.pool.workers*partsPerWorker - 1) / (d.pool.workers * partsPerWorker)
+	step = min((step+3)&^3, stripe) // the kernels take four rows at a time
+	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
+		lo, hi := i*step, min(w.Rows, (i+1)*step)
 		part := allBytes(w.RowRange(lo, hi))
 		for r := range x.Rows {
 			y := floats(out, r)[lo:hi]
