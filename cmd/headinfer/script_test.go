@@ -100,25 +100,16 @@ func cut(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(data[:n]), 0o666))
 }
 
-// edit file old new: replaces a Go-quoted text, which must be there, everywhere in a file.
+// edit file old new: replaces a text, which must be there, everywhere in a file.
 func edit(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: edit file old new")
 	}
-	var texts [2]string
-	for i, quoted := range args[1:] {
-		text, err := strconv.Unquote("`" + quoted + "`")
-		if strings.Contains(quoted, `\`) {
-			text, err = strconv.Unquote(`"` + quoted + `"`)
-		}
-		ts.Check(err)
-		texts[i] = text
-	}
 	data := ts.ReadFile(args[0])
-	if !strings.Contains(data, texts[0]) {
-		ts.Fatalf("%s does not have %q", args[0], texts[0])
+	if !strings.Contains(data, args[1]) {
+		ts.Fatalf("%s does not have %q", args[0], args[1])
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(data, texts[0], texts[1])), 0o666))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(data, args[1], args[2])), 0o666))
 }
 
 // repeat N text file: writes a text N times.

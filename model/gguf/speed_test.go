@@ -1,5 +1,3 @@
-//go:build !race
-
 package gguf
 
 import (
@@ -18,21 +16,6 @@ func vocabulary(t testing.TB) []byte {
 		words[i] = fmt.Sprintf("%.*d", 1+r.IntN(12), i)
 	}
 	return write(t, []KV{{"tokenizer.ggml.tokens", words}}, nil)
-}
-
-func TestVocabularyIsFast(t *testing.T) {
-	data := vocabulary(t)
-	best := time.Hour
-	for range 7 { // the machine may be busy
-		start := time.Now()
-		if _, err := Parse("x", data); err != nil {
-			t.Fatal(err)
-		}
-		best = min(best, time.Since(start))
-	}
-	if most := 50 * time.Millisecond; best > most {
-		t.Errorf("128 Ki strings took %v, want at most %v", best, most)
-	}
 }
 
 // BenchmarkVocabulary prints its time as a ratio to a plain copy of the bytes.
