@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -201,8 +202,8 @@ func (s *spec) parseWhole(text string) (int64, error) {
 		return 0, errNotNumber
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
-	if number, ok := err.(*strconv.NumError); ok {
-		if number.Err == strconv.ErrRange {
+	if err != nil {
+		if errors.Is(err, strconv.ErrRange) {
 			return 0, errTooLarge
 		}
 		if f, floatErr := parseFloat(text); floatErr == nil && f != math.Trunc(f) {

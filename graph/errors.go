@@ -57,7 +57,7 @@ func recovered(value any) error {
 
 // stageError gives err the name of the stage that it comes from.
 func stageError(stage string, err error) *StageError {
-	if p, ok := err.(*panicked); ok {
+	if p, ok := errors.AsType[*panicked](err); ok {
 		return &StageError{Stage: stage, Cause: p.cause, Stack: p.stack}
 	}
 	return &StageError{Stage: stage, Cause: err}

@@ -21,7 +21,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	failed := func(t *testing.T, err error) { stageOf(t, err, "middle", errBroken) }
+	failed := func(t *testing.T, err error) { _ = stageOf(t, err, "middle", errBroken) }
 	return []fault{
 		{"error before emit", func(context.Context, *buffer, func(*buffer) error) error { return errBroken }, failed},
 		{"error after emit", func(_ context.Context, b *buffer, emit func(*buffer) error) error {
@@ -51,7 +51,7 @@ func faults() []fault {
 			}
 		}},
 		{"goexit", func(context.Context, *buffer, func(*buffer) error) error { runtime.Goexit(); return nil },
-			func(t *testing.T, err error) { stageOf(t, err, "middle", nil) }},
+			func(t *testing.T, err error) { _ = stageOf(t, err, "middle", nil) }},
 	}
 }
 
@@ -75,7 +75,7 @@ func TestFailuresReleaseEverything(t *testing.T) {
 					return emit(b)
 				})
 				sink := new(releasing)
-				within(t, func() error {
+				_ = within(t, func() error {
 					FromSource("source", buffers(&books, -1), opts...).
 						Via(Flow("before", pass[*buffer](), opts...)).
 						Via(Flow("middle", middle, opts...)).
@@ -182,7 +182,7 @@ func TestAFailingReaderOfABroadcastReleasesEverything(t *testing.T) {
 		opts := []NodeOption{WithScope(scope), WithCapacity(random.IntN(4))}
 		FromSource("source", buffers(&books, -1), opts...).Tee(
 			ToSink("a", shared(0), opts...), ToSink("b", shared(1+random.IntN(40)), opts...), ToSink("c", shared(0), opts...))
-		stageOf(t, within(t, scope.Wait), "b", errBroken)
+		_ = stageOf(t, within(t, scope.Wait), "b", errBroken)
 		books.settled(t)
 	}
 }
@@ -245,12 +245,12 @@ func TestWithoutDeadLettersADocumentErrorStopsTheRun(t *testing.T) {
 	scope := NewScope(t.Context())
 	sink := sinkFunc[int](func(context.Context, int) error { return e })
 	FromSource("source", count(-1), WithScope(scope)).To(ToSink("sink", sink, WithScope(scope)))
-	stageOf(t, within(t, scope.Wait), "sink", errBroken)
+	_ = stageOf(t, within(t, scope.Wait), "sink", errBroken)
 
 	dropping := FromSource("source", sourceFunc[int](func(ctx context.Context, _ func(int) error) error { return Drop(ctx, e) }))
 	dropping.To(ToSink("sink", discard[int]()))
-	stageOf(t, dropping.Err(), "source", errBroken)
-	if err := Drop(t.Context(), e); err != error(e) {
+	_ = stageOf(t, dropping.Err(), "source", errBroken)
+	if err := Drop(t.Context(), e); err != error(e) { //nolint:errorlint // the very same error is wanted
 		t.Errorf("Drop outside a stage returned %v, want the error itself", err)
 	}
 }
@@ -291,7 +291,7 @@ func TestTheEndOfTheInput(t *testing.T) {
 			dead := WithDeadLetters(func(string, *DocumentError) {})
 			scope := NewScope(t.Context())
 			sink := &collector[int]{finish: test.finish, close: test.clean}
-			middle := &ending{stageFunc: stageFunc[int, int](pass[int]()), flush: test.flush, close: test.close}
+			middle := &ending{stageFunc: pass[int](), flush: test.flush, close: test.close}
 			FromSource("source", count(3), WithScope(scope)).Via(Flow("middle", middle, WithScope(scope), dead)).
 				To(ToSink("sink", sink, WithScope(scope)))
 			err := within(t, scope.Wait)
@@ -299,7 +299,7 @@ func TestTheEndOfTheInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.stage != "" {
-				stageOf(t, err, test.stage, errBroken)
+				_ = stageOf(t, err, test.stage, errBroken)
 			} else if got := fmt.Sprint(sink.items); got != "[0 1 2 -1]" {
 				t.Errorf("got %s, want what was flushed at the end", got)
 			}
@@ -366,7 +366,7 @@ func TestCallbacksThatPanic(t *testing.T) {
 			FromSource("source", buffers(&books, -1), WithScope(scope)).
 				Via(Flow("middle", stage, WithScope(scope), opt)).
 				To(ToSink("sink", new(releasing), WithScope(scope)))
-			stageOf(t, within(t, scope.Wait), "middle", errBroken)
+			_ = stageOf(t, within(t, scope.Wait), "middle", errBroken)
 			books.settled(t)
 		})
 	}

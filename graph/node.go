@@ -268,7 +268,7 @@ func (n *node) settle(err error) error {
 	if !ok {
 		return err
 	}
-	if error(e) != err {
+	if error(e) != err { //nolint:errorlint // whether anything is wrapped around e is the question
 		e = &DocumentError{ID: e.ID, Err: err} // keep what the stage said around it
 	}
 	n.dead(e)

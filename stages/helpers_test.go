@@ -152,11 +152,3 @@ func distance(got []float32, want []float64) float64 {
 	}
 	return worst / largest
 }
-
-func widen(x []float32) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v)
-	}
-	return out
-}

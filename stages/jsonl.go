@@ -1,7 +1,6 @@
 package stages
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +19,6 @@ type jsonlOptions struct {
 type jsonl struct {
 	options *jsonlOptions
 	file    *os.File
-	out     *bufio.Writer
 	path    string // the options' path, or what it links to
 	partial string // what Finish renames to path; "" when path itself is written
 	sync    bool   // force each record to disk
@@ -32,7 +30,6 @@ func newJSONL(_ *Engine, o *jsonlOptions) (graph.Sink[*Answer], error) {
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("option path: %w", err)
 	}
-	s.out = bufio.NewWriter(s.file)
 	return s, nil
 }
 
@@ -71,9 +68,8 @@ func (s *jsonl) Consume(_ context.Context, in *Answer) error {
 	if err != nil {
 		return err
 	}
-	s.out.Write(append(line, '\n'))
-	if err := s.out.Flush(); err != nil {
-		return fmt.Errorf("output: %w", err)
+	if n, err := s.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("output: %w", errors.Join(err, s.cut(n)))
 	}
 	s.records++
 	if s.sync {
@@ -82,6 +78,15 @@ func (s *jsonl) Consume(_ context.Context, in *Answer) error {
 		}
 	}
 	return nil
+}
+
+// cut takes n bytes of a record that did not fit off the end of the file.
+func (s *jsonl) cut(n int) error {
+	info, err := s.file.Stat()
+	if err != nil || n == 0 || !info.Mode().IsRegular() {
+		return err
+	}
+	return s.file.Truncate(info.Size() - int64(n))
 }
 
 // Finish gives the complete file its name.

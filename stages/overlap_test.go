@@ -2,6 +2,7 @@ package stages
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"headinfer/transfer"
@@ -78,7 +79,7 @@ func isTile(name string) bool {
 	return n == 5
 }
 
-func layerOf(name string) (layer int) {
-	fmt.Sscanf(name, "L%d", &layer)
+func layerOf(name string) (layer string) {
+	layer, _, _ = strings.Cut(name, " ")
 	return layer
 }

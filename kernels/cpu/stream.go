@@ -21,6 +21,7 @@ type stream struct {
 	exited chan struct{}
 }
 
+// NewStream starts a stream's goroutine, which ends with the device.
 func (d *Device) NewStream(name string) kernels.Stream {
 	s := &stream{name: name, dev: d, queue: make(chan func(), depth), exited: make(chan struct{})}
 	d.mu.Lock()
@@ -101,6 +102,7 @@ type point struct {
 	at      time.Duration // valid once reached is closed
 }
 
+// NewEvent makes an event that counts as fired.
 func (d *Device) NewEvent() kernels.Event { return &event{dev: d} }
 
 func (e *event) Wait() error {
