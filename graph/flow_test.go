@@ -138,7 +138,7 @@ func TestTypeMismatchIsAnErrorOfTheReader(t *testing.T) {
 	FromSource("count", count(-1), WithScope(scope)).
 		To(ToSink("text", new(collector[string]), WithScope(scope)))
 	err := within(t, scope.Wait)
-	stageOf(t, err, "text", nil)
+	_ = stageOf(t, err, "text", nil)
 	if want := "got an item of type int, but takes string"; !strings.Contains(err.Error(), want) {
 		t.Errorf("got %q, want %q in it", err, want)
 	}
@@ -151,7 +151,7 @@ func TestAnInletClosedByAnotherIsAnError(t *testing.T) {
 	source := FromSource("count", count(0), WithScope(scope))
 	close(sink.In())
 	source.Tee(sink)
-	stageOf(t, within(t, scope.Wait), "count", nil)
+	_ = stageOf(t, within(t, scope.Wait), "count", nil)
 }
 
 func TestNodesWithoutAScopeFailAlone(t *testing.T) {
@@ -170,7 +170,7 @@ func TestNodesWithoutAScopeFailAlone(t *testing.T) {
 	if err := source.Err(); err != nil {
 		t.Errorf("the source failed too: %v", err)
 	}
-	stageOf(t, middle.Err(), "middle", broken)
+	_ = stageOf(t, middle.Err(), "middle", broken)
 	if err := sink.Err(); err != nil || len(got.items) != 50 {
 		t.Errorf("the sink got %d items and %v, want the 50 before the failure", len(got.items), err)
 	}
@@ -235,7 +235,7 @@ func TestEmitFromSeveralGoroutines(t *testing.T) {
 		if failAt < 0 && (err != nil || seen != 200) {
 			t.Errorf("got %d items and %v, want 200", seen, err)
 		} else if failAt >= 0 {
-			stageOf(t, err, "sink", errBroken)
+			_ = stageOf(t, err, "sink", errBroken)
 		}
 		books.settled(t)
 	}
@@ -258,7 +258,7 @@ func TestAReleaseThatPanicsStaysInside(t *testing.T) {
 	})
 	sink := sinkFunc[*brittle](func(context.Context, *brittle) error { return errBroken })
 	FromSource("source", source, WithScope(scope)).To(ToSink("sink", sink, WithScope(scope)))
-	stageOf(t, within(t, scope.Wait), "sink", errBroken)
+	_ = stageOf(t, within(t, scope.Wait), "sink", errBroken)
 	if scope.Context().Err() == nil {
 		t.Error("the scope's context is not cancelled")
 	}

@@ -72,7 +72,7 @@ func TestGoStreamsOperatorsInAFile(t *testing.T) {
 		}()
 		err = within(t, func() error { return run.Run(t.Context()) })
 		if failAt != "" {
-			stageOf(t, err, "join", errBroken)
+			_ = stageOf(t, err, "join", errBroken)
 			continue
 		}
 		if err != nil {
@@ -118,7 +118,7 @@ func TestAnOperatorOfAnotherTypeIsAnError(t *testing.T) {
 		}
 	}()
 	err = within(t, func() error { return run.Run(t.Context()) })
-	stageOf(t, err, "liar", nil)
+	_ = stageOf(t, err, "liar", nil)
 	if !strings.Contains(err.Error(), "what came out of the operator: got an item of type string, but takes int") {
 		t.Error(err)
 	}

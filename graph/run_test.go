@@ -72,14 +72,14 @@ func TestFinishWaitsForTheWholeGraph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "tap", errBroken)
+	_ = stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "tap", errBroken)
 
 	w = &world{texts: []string{"a", "b"}, unclean: errBroken}
 	run, err = mustCheck(t, vocabulary(t), teed, config.Documents, Ends{}).Build(w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "tokenize", errBroken)
+	_ = stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "tokenize", errBroken)
 	if f := w.answers.finished.Load(); f != 0 {
 		t.Errorf("finished %d times though a stage failed to close", f)
 	}
@@ -98,7 +98,7 @@ func TestFinishWaitsForTheWholeGraph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "decode", errBroken)
+	_ = stageOf(t, within(t, func() error { return run.Run(t.Context()) }), "decode", errBroken)
 	if f, c := w.answers.finished.Load(), w.answers.closed.Load(); f != 0 || c != 1 {
 		t.Errorf("after a failure: finished %d and closed %d times, want 0 and 1", f, c)
 	}
@@ -145,7 +145,7 @@ func TestCloseOfARunThatDoesNotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stageOf(t, run.Close(), "jsonl", errBroken)
+	_ = stageOf(t, run.Close(), "jsonl", errBroken)
 	if err := run.Close(); err != nil || len(w.closed) != 1 || w.taps.closed.Load() != 1 {
 		t.Errorf("second Close: %v; closed %v", err, w.closed)
 	}
@@ -215,7 +215,7 @@ func TestFeed(t *testing.T) {
 		err := within(t, func() error { return run.Run(t.Context()) })
 		switch {
 		case fail != nil:
-			stageOf(t, err, "the input", fail)
+			_ = stageOf(t, err, "the input", fail)
 		case err != nil || got.Load() != 100:
 			t.Errorf("got %d items and %v", got.Load(), err)
 		}
@@ -308,7 +308,7 @@ func TestSendOfAnotherTypeFailsTheFirstStage(t *testing.T) {
 	if err := run.Send(t.Context(), "a text"); err != nil {
 		t.Fatal(err)
 	}
-	stageOf(t, within(t, result), "prefetch", nil)
+	_ = stageOf(t, within(t, result), "prefetch", nil)
 }
 
 // BenchmarkSend sends tasks through the three stages of the head loop and reports the cost of a task and of a hop; there
