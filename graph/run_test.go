@@ -274,7 +274,7 @@ func TestSendersLoseNothing(t *testing.T) {
 		if err := within(t, result); !errors.Is(err, errBroken) {
 			t.Errorf("got %v", err)
 		}
-		within(t, func() error { senders.Wait(); return nil })
+		_ = within(t, func() error { senders.Wait(); return nil })
 		books.settled(t)
 		cancel(nil)
 	}
