@@ -7,14 +7,14 @@ import (
 
 // Stats is what a node has done so far.
 type Stats struct {
-	Name     string
-	In       int64         // items taken from the inlet, dropped ones not counted
-	Out      int64         // items emitted; one that went to several readers counts once
-	Errors   int64         // failures of the stage: at most a few, since the first ends the run
-	Dead     int64         // documents dropped to the dead letters
-	Busy     time.Duration // time in the stage's own code, without waiting for input or for readers
-	Queue    int           // items waiting in the inlet now
-	Capacity int           // items that may wait in the inlet
+	Name     string        `json:"name"`
+	In       int64         `json:"in"`       // items taken from the inlet, dropped ones not counted
+	Out      int64         `json:"out"`      // items emitted; one that went to several readers counts once
+	Errors   int64         `json:"errors"`   // failures of the stage: at most a few, since the first ends the run
+	Dead     int64         `json:"dead"`     // documents dropped to the dead letters
+	Busy     time.Duration `json:"busy_ns"`  // time in the stage's own code, without waiting for input or for readers
+	Queue    int           `json:"queue"`    // items waiting in the inlet now
+	Capacity int           `json:"capacity"` // items that may wait in the inlet
 }
 
 // counters are the parts of Stats that a running node changes, and any goroutine may read.

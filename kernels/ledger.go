@@ -74,19 +74,34 @@ func NewLedger(budget int64) *Ledger {
 
 // Take counts bytes towards purpose, or returns a *BudgetError and counts nothing.
 func (l *Ledger) Take(bytes int64, purpose Purpose, what string) error {
-	if bytes < 0 {
-		return fmt.Errorf("%s (%s) asked for %d bytes of device memory", what, purpose, bytes)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if bytes > l.budget-l.used {
-		return &BudgetError{What: what, Purpose: purpose, Asked: bytes, Left: l.budget - l.used, Budget: l.budget}
+	if err := l.room(bytes, purpose, what); err != nil {
+		return err
 	}
 	l.used += bytes
 	l.now[purpose] += bytes
 	if l.used > l.peak {
 		l.peak = l.used
 		l.atPeak = maps.Clone(l.now)
+	}
+	return nil
+}
+
+// Room returns the *BudgetError that taking bytes would give, and counts
+// nothing: for asking for a whole whose parts are then taken one by one.
+func (l *Ledger) Room(bytes int64, purpose Purpose, what string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.room(bytes, purpose, what)
+}
+
+func (l *Ledger) room(bytes int64, purpose Purpose, what string) error {
+	if bytes < 0 {
+		return fmt.Errorf("%s (%s) asked for %d bytes of device memory", what, purpose, bytes)
+	}
+	if bytes > l.budget-l.used {
+		return &BudgetError{What: what, Purpose: purpose, Asked: bytes, Left: l.budget - l.used, Budget: l.budget}
 	}
 	return nil
 }

@@ -114,22 +114,46 @@ func (d *Decoder) Grow(rows, segments int) error {
 	return nil
 }
 
+// allocate takes the buffers of a pass: first it adds them up, so that a
+// refusal says what all of them take.
 func (d *Decoder) allocate(rows, segments int) error {
-	c := d.Config
-	dt := d.dev.Info().Activations
+	var bytes int64
+	size := func(dt kernels.DType, rows, cols int) int64 {
+		return int64(rows) * int64(cols) * int64(dt.BlockBytes())
+	}
+	d.layOut(rows, segments, func(_ string, dt kernels.DType, rows, cols int) kernels.Tensor {
+		bytes += size(dt, rows, cols)
+		return kernels.Tensor{}
+	})
+	whole := fmt.Sprintf("a pass of %d tokens", rows)
+	if err := d.dev.Ledger().Room(bytes, kernels.Activations, whole); err != nil {
+		return err
+	}
 	var failure error
-	matrix := func(what string, dt kernels.DType, rows, cols int) kernels.Tensor {
+	d.layOut(rows, segments, func(what string, dt kernels.DType, rows, cols int) kernels.Tensor {
 		if failure != nil {
 			return kernels.Tensor{}
 		}
-		b, err := d.dev.Alloc(int64(rows)*int64(cols)*int64(dt.BlockBytes()), kernels.Activations, what)
+		b, err := d.dev.Alloc(size(dt, rows, cols), kernels.Activations, what)
 		if err != nil {
 			failure = err
 			return kernels.Tensor{}
 		}
 		d.buffers = append(d.buffers, b)
 		return kernels.Matrix(b.Data, dt, rows, cols)
+	})
+	if failure != nil {
+		return failure
 	}
+	c := d.Config
+	return d.dev.Prepare(kernels.Workload{
+		Rows: rows, Columns: max(c.Hidden, c.Heads*c.HeadDim, c.FFN), KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim,
+	})
+}
+
+// layOut sets the buffers of a pass to what matrix makes of their shapes.
+func (d *Decoder) layOut(rows, segments int, matrix func(what string, dt kernels.DType, rows, cols int) kernels.Tensor) {
+	c, dt := d.Config, d.dev.Info().Activations
 	width := c.Heads * c.HeadDim
 	d.hidden = matrix("hidden states", dt, rows, c.Hidden)
 	d.normed = matrix("normalised hidden states", dt, rows, c.Hidden)
@@ -151,12 +175,6 @@ func (d *Decoder) allocate(rows, segments int) error {
 	d.lastHidden = matrix("last hidden states", dt, segments, c.Hidden)
 	d.lastNormed = matrix("last hidden states", dt, segments, c.Hidden)
 	d.lastLogits = matrix("logits", kernels.F32, segments, c.Vocab)
-	if failure != nil {
-		return failure
-	}
-	return d.dev.Prepare(kernels.Workload{
-		Rows: rows, Columns: max(c.Hidden, width, c.FFN), KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim,
-	})
 }
 
 // Close gives the buffers of passes back. The device must be idle.

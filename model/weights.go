@@ -23,6 +23,9 @@ type layerWeights struct {
 
 // loadWeights puts every weight on the device. The checkpoint must outlive it.
 func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
+	if err := roomForWeights(c, dev); err != nil {
+		return nil, err
+	}
 	var failure error
 	matrix := func(name string) kernels.Tensor {
 		t, ok := c.lookup(name)
@@ -65,4 +68,20 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 		})
 	}
 	return w, failure
+}
+
+// roomForWeights asks for all of them at once, so that a refusal says what the
+// whole model takes.
+func roomForWeights(c *Checkpoint, dev kernels.Device) error {
+	var bytes int64
+	for _, spec := range c.Config.tensors() {
+		t, ok := c.lookup(spec.name)
+		switch {
+		case ok && len(t.Shape) == 1:
+			bytes += 4 * int64(t.Shape[0]) // norms are widened
+		case ok:
+			bytes += int64(len(t.Data))
+		}
+	}
+	return dev.Ledger().Room(bytes, kernels.Weights, "the model "+c.Path)
 }

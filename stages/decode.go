@@ -41,6 +41,8 @@ func (d *decode) Process(ctx context.Context, in *Prefilled, emit func(*Answer) 
 	if err != nil {
 		return err
 	}
+	d.engine.counts.answers.Add(1)
+	d.engine.counts.answerTokens.Add(int64(n))
 	return emit(&Answer{
 		ID: in.ID, Question: in.Question, Answer: strings.TrimSpace(text), Stop: stop,
 		PromptTokens: len(in.Tokens), AnswerTokens: n,

@@ -41,6 +41,7 @@ type Observer interface {
 
 // counts are the engine's sums over a run.
 type counts struct {
+	answers, answerTokens       atomic.Int64
 	prefillTokens, decodeTokens atomic.Int64
 	prefill, decode             atomic.Int64 // nanoseconds
 	longest                     atomic.Int64 // tokens of the longest sequence
@@ -82,7 +83,7 @@ func (e *Engine) Close() error {
 // Text is a token sequence in flight: its cache and its ids.
 type Text struct {
 	ID       string
-	Tokens   []int32 // those in the cache, and at most one more
+	Tokens   []int32 // those in the cache
 	Sequence *transfer.Sequence
 	engine   *Engine
 	once     sync.Once

@@ -12,7 +12,9 @@ type Report struct {
 	Model        string        `json:"model"`
 	Device       string        `json:"device"`
 	PromptTokens int64         `json:"prompt_tokens"`
+	Answers      int64         `json:"answers"`
 	AnswerTokens int64         `json:"answer_tokens"`
+	DecodeSteps  int64         `json:"decode_steps"` // the first token of an answer takes none
 	Prefill      time.Duration `json:"prefill_ns"`
 	Decode       time.Duration `json:"decode_ns"`
 	Longest      int           `json:"longest_tokens"`
@@ -33,7 +35,8 @@ func (e *Engine) Report() Report {
 	m := PlanModel(e)
 	return Report{
 		Model: c.Name, Device: e.Device.Info().Name,
-		PromptTokens: e.counts.prefillTokens.Load(), AnswerTokens: e.counts.decodeTokens.Load(),
+		PromptTokens: e.counts.prefillTokens.Load(), DecodeSteps: e.counts.decodeTokens.Load(),
+		Answers: e.counts.answers.Load(), AnswerTokens: e.counts.answerTokens.Load(),
 		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),
 		Longest: longest, Memory: usage,
 		Standard: m.Memory(plan.Standard(), longest, longest),

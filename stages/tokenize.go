@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/template"
 
@@ -19,12 +20,20 @@ type tokenizeOptions struct {
 	System string `yaml:"system" default:"" doc:"With chat, a system message before it." example:"Answer in one sentence."`
 }
 
-// Check refuses a prompt that is no template.
+// Check refuses a prompt that is no template, or names a field that no
+// document has.
 func (o *tokenizeOptions) Check() []config.OptionError {
-	if _, err := o.parse(); err != nil {
-		return []config.OptionError{{Option: "prompt", What: "is no Go template: " + err.Error(), Want: "text with {{.Text}}, {{.Question}}, {{.ID}} and {{.Fields.name}} in it"}}
+	prompt, err := o.parse()
+	what := "is no Go template: "
+	if err == nil {
+		// Which Fields there are, only the documents know.
+		err = prompt.Execute(io.Discard, &Document{Fields: map[string]any{}})
+		if err == nil || !strings.Contains(err.Error(), "can't evaluate field") {
+			return nil
+		}
+		what = "names what no document has: "
 	}
-	return nil
+	return []config.OptionError{{Option: "prompt", What: what + err.Error(), Want: "text with {{.Text}}, {{.Question}}, {{.ID}} and {{.Fields.name}} in it"}}
 }
 
 func (o *tokenizeOptions) parse() (*template.Template, error) {

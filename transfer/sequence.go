@@ -72,13 +72,7 @@ func NewDeviceSequence(shape Shape, dev kernels.Memory) *Sequence {
 		return b.Data, unsafe.Add(b.Data, bytes), func() { dev.Free(b) }, nil
 	})
 	s.admit = func(bytes int64, tokens int) error {
-		if u := dev.Ledger().Usage(); bytes > u.Budget-u.Used {
-			return &kernels.BudgetError{
-				What: fmt.Sprintf("KV cache of %d tokens", tokens), Purpose: kernels.KVCache,
-				Asked: bytes, Left: u.Budget - u.Used, Budget: u.Budget,
-			}
-		}
-		return nil
+		return dev.Ledger().Room(bytes, kernels.KVCache, fmt.Sprintf("KV cache of %d tokens", tokens))
 	}
 	return s
 }

@@ -137,7 +137,7 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	}
 	r := engine.Report()
 	fmt.Fprintf(errOut, "%d tokens read at %s, %d written at %s; device memory %s, standard would take %s\n",
-		r.PromptTokens, rate(r.PromptTokens, r.Prefill), r.AnswerTokens, rate(r.AnswerTokens, r.Decode),
+		r.PromptTokens, rate(r.PromptTokens, r.Prefill), r.AnswerTokens, rate(r.DecodeSteps, r.Decode),
 		kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Standard.Device()))
 	return errors.Join(err, answer.err)
 }

@@ -30,9 +30,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("documents", "%d answered, %d in the dead letters", s.answered(), s.DeadLetters)
+	row("documents", "%d answered, %d in the dead letters", s.Answers, s.DeadLetters)
 	row("prefill", "%d tokens, %s", s.PromptTokens, rate(s.PromptTokens, s.Prefill))
-	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.AnswerTokens, s.Decode))
+	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.DecodeSteps, s.Decode))
 	row("device memory", "%s at its peak, of a budget of %s", kernels.FormatBytes(s.Memory.Peak), kernels.FormatBytes(s.Memory.Budget))
 	for _, p := range kernels.Purposes() {
 		row("  "+string(p), "%s%s", kernels.FormatBytes(s.Memory.AtPeak[p]), against(p, s.Standard))
@@ -52,14 +52,6 @@ func against(p kernels.Purpose, standard plan.Memory) string {
 		return ""
 	}
 	return fmt.Sprintf("  (standard: %s)", kernels.FormatBytes(computed))
-}
-
-// answered counts what reached the sinks.
-func (s *summary) answered() int64 {
-	if len(s.Stages) == 0 {
-		return 0
-	}
-	return s.Stages[len(s.Stages)-1].In
 }
 
 func rate(tokens int64, in time.Duration) string {
