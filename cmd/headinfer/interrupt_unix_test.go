@@ -107,7 +107,7 @@ func checkInterruptedReport(t *testing.T, stdout string, written int) {
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatalf("%v in %s", err, stdout)
 	}
-	if n := len(report.Stages); n != 5 || !strings.Contains(fmt.Sprint(report.Stages[n-1]), fmt.Sprintf("In:%d ", written)) {
+	if n := len(report.Stages); n != 5 || !strings.Contains(fmt.Sprint(report.Stages[n-1]), fmt.Sprintf(" in:%d ", written)) {
 		t.Errorf("%d records were written, and the report says %v", written, report.Stages)
 	}
 }

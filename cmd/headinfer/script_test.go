@@ -123,7 +123,7 @@ func repeat(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // json file [path value]: the file is one JSON value and nothing else; at a
-// path such as device_memory.budget_bytes or stages.0.Name it holds a value.
+// path such as device_memory.budget_bytes or stages.0.name it holds a value.
 func isJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 && len(args) != 3 {
 		ts.Fatalf("usage: json file [path value]")
