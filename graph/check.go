@@ -150,6 +150,11 @@ func (c *checker) fix(where string, out, in reflect.Type, instead string) string
 	return fmt.Sprintf("%s a stage that gives %s: %s", instead, to, oneOf(givers))
 }
 
+// owned reports whether items of a type must be released once, and cannot count their readers.
+func owned(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[Releaser]()) && !t.Implements(reflect.TypeFor[Retainer]())
+}
+
 // name is typeName, with the package where two types have the same short name.
 func (c *checker) name(t, other reflect.Type) string {
 	if t != other && typeName(t) == typeName(other) {
@@ -158,10 +163,16 @@ func (c *checker) name(t, other reflect.Type) string {
 	return typeName(t)
 }
 
-// checkOutput checks that something takes what a box gives, where nothing is joined to the end of the graph.
+// checkOutput checks that something takes what a box gives, where nothing is joined to the end of the graph, and that no
+// more than one stage takes what can have one owner only.
 func (c *checker) checkOutput(i int) {
 	g := c.graph
 	b := &g.boxes[i]
+	if len(b.readers) > 1 && owned(b.spec.Out) {
+		second := g.boxes[b.readers[1]].entry
+		c.add(second.FromPos, "one reader; branch after it", "%q also reads from %q, but %s can have one reader only",
+			second.ID, b.entry.ID, typeName(b.spec.Out))
+	}
 	if b.spec.Out == nil || len(b.readers) > 0 || g.ends.Out != nil {
 		return
 	}

@@ -159,7 +159,12 @@ func (n *node) loop() error {
 	if n.produce != nil {
 		return n.runSource()
 	}
-	for ended := false; !ended; {
+	if n.sink {
+		if err := n.consume(); err != nil {
+			return err
+		}
+	}
+	for ended := n.sink; !ended; {
 		select {
 		case item, ok := <-n.in:
 			if n.scope.ctx.Err() != nil {
@@ -192,6 +197,23 @@ func (n *node) loop() error {
 	}
 	if n.finish != nil {
 		return n.timed(n.finish)
+	}
+	return nil
+}
+
+// consume has a sink take its input to the end. It does so even when the run is cancelled, or fails elsewhere: what has
+// come as far as a sink is finished work. It need not watch for that, since everything before it closes its outlet then.
+func (n *node) consume() error {
+	for item := range n.in {
+		if n.scope.ctx.Err() != nil {
+			n.ctx = context.WithoutCancel(n.ctx)
+		}
+		if err := n.take(item); err != nil {
+			return err
+		}
+	}
+	if n.scope.ctx.Err() != nil {
+		return context.Cause(n.scope.ctx)
 	}
 	return nil
 }

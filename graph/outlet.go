@@ -13,6 +13,7 @@ import (
 // between. Readers may be added while the node runs; they see the items emitted from then on.
 type outlet struct {
 	drain func(item any) error // the open end of a graph: reads after all others
+	sinks bool                 // all readers are sinks of the same run, which take what they are sent to the end
 
 	mu      sync.Mutex
 	closed  bool
@@ -93,6 +94,9 @@ func (o *outlet) await(ctx context.Context) ([]chan<- any, error) {
 func (n *node) send(item any) error {
 	n.handed.Store(true)
 	ctx := n.scope.ctx
+	if n.out.sinks {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if ctx.Err() != nil {
 		n.release(item)
 		return context.Cause(ctx)

@@ -66,9 +66,12 @@ func (b *box) construct(n *node, env any) error {
 // connect joins the nodes, which are the graph's boxes, and the ends.
 func (r *Run) connect(g *Graph, set settings) {
 	for i, b := range g.boxes {
+		sinks := len(b.readers) > 0
 		for _, reader := range b.readers {
 			r.nodes[i].out.attach(r.nodes[reader].inlet)
+			sinks = sinks && r.nodes[reader].sink
 		}
+		r.nodes[i].out.sinks = sinks
 		if len(b.readers) == 0 && b.spec.Out != nil {
 			r.nodes[i].out.drain = set.drain
 		}

@@ -28,7 +28,8 @@ type Device interface {
 	NewEvent() Event
 	// Err returns the device's first failure, if any.
 	Err() error
-	// Close waits for the streams and releases everything.
+	// Close waits for the streams and releases everything. It does not repeat
+	// the device's failure.
 	Close() error
 }
 

@@ -69,10 +69,7 @@ func (c *Checkpoint) Fingerprint() (string, error) {
 		return "", err
 	}
 	for _, spec := range c.Config.tensors() {
-		t, ok := c.lookup(spec.name)
-		if !ok {
-			continue
-		}
+		t, _ := c.lookup(spec.name) // Open has checked that all are there
 		const sample = 4096
 		fmt.Fprintf(h, "%s %s %d\n", spec.name, t.DType, len(t.Data))
 		h.Write(t.Data[:min(sample, len(t.Data))])
@@ -92,9 +89,6 @@ func (c *Checkpoint) check() error {
 	for _, spec := range c.Config.tensors() {
 		t, ok := c.lookup(spec.name)
 		if !ok {
-			if spec.optional {
-				continue
-			}
 			return fmt.Errorf("%s: tensor %q is missing", c.Path, spec.name)
 		}
 		if !spec.fits(t.Shape) {

@@ -25,6 +25,8 @@ type Config struct {
 	// Interleaved says that a head's rotary pairs are neighbours, as GGUF
 	// stores Llama's, not halves apart, as Hugging Face does.
 	Interleaved bool `json:"interleaved"`
+	// Tied says that the embedding is the output matrix too.
+	Tied bool `json:"tied"`
 }
 
 // Group returns how many query heads share a KV head.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -67,6 +68,7 @@ type Decoder struct {
 	maxSegs int
 
 	buffers                            []kernels.Buffer
+	host                               []byte         // where lastLogits is copied to
 	hidden, normed                     kernels.Tensor // [rows, hidden]
 	qkv                                kernels.Tensor // [rows, (heads + 2 KV heads)*head_dim]
 	attended                           kernels.Tensor // [rows, heads*head_dim]
@@ -146,6 +148,7 @@ func (d *Decoder) allocate(rows, segments int) error {
 		return failure
 	}
 	c := d.Config
+	d.host = d.dev.Host().Allocate(4 * segments * c.Vocab)
 	return d.dev.Prepare(kernels.Workload{
 		Rows: rows, Columns: max(c.Hidden, c.Heads*c.HeadDim, c.FFN), KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim,
 	})
@@ -182,7 +185,8 @@ func (d *Decoder) Close() {
 	for _, b := range d.buffers {
 		d.dev.Free(b)
 	}
-	d.buffers = nil
+	d.dev.Host().Free(d.host)
+	d.buffers, d.host = nil, nil
 	d.maxRows, d.maxSegs = 0, 0
 }
 
@@ -210,9 +214,8 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 		}
 		d.time.Around(d.compute, transfer.Compute, fmt.Sprintf("L%d feed-forward", l), func() { d.feedForward(w, rows) })
 	}
-	var out []float32
 	if logits {
-		out = d.logits(p)
+		d.logits(p)
 	}
 	if err := d.heads.End(ctx); err != nil {
 		return nil, err
@@ -229,7 +232,8 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 	if !logits {
 		return nil, nil
 	}
-	return slices.Collect(slices.Chunk(out, d.Config.Vocab)), nil
+	host := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(d.host))), len(segments)*d.Config.Vocab)
+	return slices.Collect(slices.Chunk(slices.Clone(host), d.Config.Vocab)), nil
 }
 
 func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err error) {
@@ -237,7 +241,12 @@ func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err
 		return nil, nil, nil, fmt.Errorf("a pass of %d segments; the decoder takes 1 to %d", len(segments), d.maxSegs)
 	}
 	p = &Pass{Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, Compute: d.compute}
-	for _, s := range segments {
+	for i, s := range segments {
+		for _, other := range segments[:i] {
+			if other.Sequence == s.Sequence {
+				return nil, nil, nil, errors.New("a pass with two segments of one sequence")
+			}
+		}
 		past := s.Sequence.Tokens()
 		if room := s.Sequence.Capacity() - past; len(s.Tokens) == 0 || len(s.Tokens) > room {
 			return nil, nil, nil, fmt.Errorf("a segment of %d tokens on a sequence with room for %d", len(s.Tokens), room)
@@ -298,10 +307,9 @@ func (d *Decoder) feedForward(w *layerWeights, rows int) {
 }
 
 // logits enqueues the output layer for each segment's last row and the copy of
-// its result to the host, which holds it once the stream has run dry.
-func (d *Decoder) logits(p *Pass) []float32 {
+// its result to d.host, which holds it once the stream has run dry.
+func (d *Decoder) logits(p *Pass) {
 	n, c := len(p.Segments), d.Config
-	host := make([]float32, n*c.Vocab)
 	d.time.Around(d.compute, transfer.Compute, "logits", func() {
 		for i, r := range p.Rows {
 			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
@@ -309,7 +317,6 @@ func (d *Decoder) logits(p *Pass) []float32 {
 		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
 		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps))
 		d.dev.Linear(d.compute, out, normed, d.weights.output, false)
-		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(host)), kernels.F32, n, c.Vocab), out)
+		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(d.host)), kernels.F32, n, c.Vocab), out)
 	})
-	return host
 }

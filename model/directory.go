@@ -62,6 +62,7 @@ type hfConfig struct {
 	RopeScaling   json.RawMessage `json:"rope_scaling"`
 	HiddenAct     string          `json:"hidden_act"`
 	AttentionBias bool            `json:"attention_bias"`
+	Tied          bool            `json:"tie_word_embeddings"`
 	MLPBias       bool            `json:"mlp_bias"`
 }
 
@@ -88,7 +89,7 @@ func readConfig(path string) (Config, error) {
 	c := Config{
 		Architecture: h.ModelType, Name: filepath.Base(filepath.Dir(path)),
 		Layers: h.Layers, Hidden: h.Hidden, Heads: h.Heads, KVHeads: h.Heads, FFN: h.FFN,
-		Vocab: h.Vocab, Context: h.Context, NormEps: h.NormEps, RopeBase: 10000,
+		Vocab: h.Vocab, Context: h.Context, NormEps: h.NormEps, RopeBase: 10000, Tied: h.Tied,
 	}
 	if h.KVHeads != nil {
 		c.KVHeads = *h.KVHeads

@@ -89,6 +89,8 @@ func ggufConfig(f *gguf.File) (Config, error) {
 	} else {
 		problems = append(problems, fmt.Errorf("%s: tensor %q is missing or not a matrix", f.Name(), ggufName(nameEmbedding)))
 	}
+	_, untied := f.Tensor(ggufName(nameOutput))
+	c.Tied = !untied
 	for _, refused := range []string{"rope.scaling.type", "expert_count", "attention.sliding_window"} {
 		if !has(refused) {
 			continue

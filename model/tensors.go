@@ -35,7 +35,6 @@ const (
 type tensorSpec struct {
 	name       string
 	rows, cols int
-	optional   bool
 }
 
 func (s tensorSpec) shape() []int {
@@ -47,26 +46,27 @@ func (s tensorSpec) shape() []int {
 
 func (s tensorSpec) fits(shape []int) bool { return slices.Equal(shape, s.shape()) }
 
-// tensors lists every weight of the model. The output matrix is optional:
-// without one, the embedding serves as both.
+// tensors lists every weight of the model.
 func (c Config) tensors() []tensorSpec {
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	specs := []tensorSpec{
-		{nameEmbedding, c.Vocab, c.Hidden, false},
-		{nameNorm, 0, c.Hidden, false},
-		{nameOutput, c.Vocab, c.Hidden, true},
+		{nameEmbedding, c.Vocab, c.Hidden},
+		{nameNorm, 0, c.Hidden},
+	}
+	if !c.Tied {
+		specs = append(specs, tensorSpec{nameOutput, c.Vocab, c.Hidden})
 	}
 	for l := range c.Layers {
 		specs = append(specs,
-			tensorSpec{layerName(l, partInputNorm), 0, c.Hidden, false},
-			tensorSpec{layerName(l, partQ), q, c.Hidden, false},
-			tensorSpec{layerName(l, partK), kv, c.Hidden, false},
-			tensorSpec{layerName(l, partV), kv, c.Hidden, false},
-			tensorSpec{layerName(l, partO), c.Hidden, q, false},
-			tensorSpec{layerName(l, partPostNorm), 0, c.Hidden, false},
-			tensorSpec{layerName(l, partGate), c.FFN, c.Hidden, false},
-			tensorSpec{layerName(l, partUp), c.FFN, c.Hidden, false},
-			tensorSpec{layerName(l, partDown), c.Hidden, c.FFN, false},
+			tensorSpec{layerName(l, partInputNorm), 0, c.Hidden},
+			tensorSpec{layerName(l, partQ), q, c.Hidden},
+			tensorSpec{layerName(l, partK), kv, c.Hidden},
+			tensorSpec{layerName(l, partV), kv, c.Hidden},
+			tensorSpec{layerName(l, partO), c.Hidden, q},
+			tensorSpec{layerName(l, partPostNorm), 0, c.Hidden},
+			tensorSpec{layerName(l, partGate), c.FFN, c.Hidden},
+			tensorSpec{layerName(l, partUp), c.FFN, c.Hidden},
+			tensorSpec{layerName(l, partDown), c.Hidden, c.FFN},
 		)
 	}
 	return specs

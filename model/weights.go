@@ -28,10 +28,10 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 	}
 	var failure error
 	matrix := func(name string) kernels.Tensor {
-		t, ok := c.lookup(name)
-		if !ok || failure != nil {
+		if failure != nil {
 			return kernels.Tensor{}
 		}
+		t, _ := c.lookup(name) // Open has checked that it is there, and its shape
 		w, err := dev.Weight(t.Name, t.Data, t.DType, t.Shape[0], t.Shape[1])
 		if err != nil {
 			failure = err
@@ -39,10 +39,10 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 		return w
 	}
 	vector := func(name string) kernels.Tensor {
-		t, ok := c.lookup(name)
-		if !ok || failure != nil {
+		if failure != nil {
 			return kernels.Tensor{}
 		}
+		t, _ := c.lookup(name) // Open has checked that it is there, and its shape
 		// Norms are tiny, and every device takes them in f32.
 		values := make([]float32, t.Shape[0])
 		if err := simd.Dequantize(values, t.Data, t.DType); err != nil {
@@ -56,9 +56,10 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 		}
 		return w
 	}
-	w := &weights{embedding: matrix(nameEmbedding), norm: vector(nameNorm), output: matrix(nameOutput)}
-	if w.output.Data == nil {
-		w.output = w.embedding
+	w := &weights{embedding: matrix(nameEmbedding), norm: vector(nameNorm)}
+	w.output = w.embedding
+	if !c.Config.Tied {
+		w.output = matrix(nameOutput)
 	}
 	for l := range c.Config.Layers {
 		w.layers = append(w.layers, layerWeights{
@@ -75,13 +76,12 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 func roomForWeights(c *Checkpoint, dev kernels.Device) error {
 	var bytes int64
 	for _, spec := range c.Config.tensors() {
-		t, ok := c.lookup(spec.name)
-		switch {
-		case ok && len(t.Shape) == 1:
-			bytes += 4 * int64(t.Shape[0]) // norms are widened
-		case ok:
-			bytes += int64(len(t.Data))
+		t, _ := c.lookup(spec.name)
+		if spec.rows == 0 {
+			bytes += 4 * int64(spec.cols) // norms are widened
+			continue
 		}
+		bytes += int64(len(t.Data))
 	}
 	return dev.Ledger().Room(bytes, kernels.Weights, "the model "+c.Path)
 }

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -41,13 +42,16 @@ func (d *decode) Process(ctx context.Context, in *Prefilled, emit func(*Answer) 
 	if err != nil {
 		return err
 	}
-	d.engine.counts.answers.Add(1)
-	d.engine.counts.answerTokens.Add(int64(n))
-	return emit(&Answer{
+	err = emit(&Answer{
 		ID: in.ID, Question: in.Question, Answer: strings.TrimSpace(text), Stop: stop,
 		PromptTokens: len(in.Tokens), AnswerTokens: n,
 		PrefillSeconds: in.Seconds, DecodeSeconds: seconds(start),
 	})
+	if err == nil {
+		d.engine.counts.answers.Add(1)
+		d.engine.counts.answerTokens.Add(int64(n))
+	}
+	return err
 }
 
 func (d *decode) write(ctx context.Context, in *Prefilled) (text, stop string, n int, err error) {
@@ -74,7 +78,10 @@ func (d *decode) write(ctx context.Context, in *Prefilled) (text, stop string, n
 		stop = "context"
 	}
 	for n < most {
-		token := sampler.Next(logits, seen)
+		token, err := sampler.Next(logits, seen)
+		if err != nil {
+			return "", "", 0, fmt.Errorf("document %q, token %d of the answer: %w", in.ID, n, err)
+		}
 		n++
 		if slices.Contains(d.ends, token) {
 			stop = "end"

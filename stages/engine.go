@@ -16,7 +16,8 @@ import (
 
 // Engine is a model on a device with its head loop: what the documents'
 // stages share. Passes take turns; a sequence is in flight from Admit until
-// its Release.
+// its Release. A pass that fails half-way, or whose context is cancelled, ends
+// the engine: further passes are refused.
 type Engine struct {
 	Checkpoint *model.Checkpoint
 	Device     kernels.Device
@@ -73,9 +74,12 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 	return e, nil
 }
 
-// Close ends the head loop and gives the device memory back.
+// Close ends the head loop and gives back the memory of passes and of the ring.
+// The weights stay with the device.
 func (e *Engine) Close() error {
-	err := errors.Join(e.decoder.Compute().Synchronize(), e.loop.Close())
+	// A failure of the compute stream has been the failure of a pass.
+	_ = e.decoder.Compute().Synchronize()
+	err := e.loop.Close()
 	e.decoder.Close()
 	return err
 }
@@ -171,13 +175,19 @@ func (e *Engine) reserve(t *Text, tokens, rows int) error {
 func (e *Engine) forward(ctx context.Context, t *Text, tokens []int32, want bool) ([]float32, error) {
 	e.passes.Lock()
 	defer e.passes.Unlock()
+	whole := false
+	defer func() {
+		if !whole && e.loop.InPass() {
+			// Nothing may go on using the text's memory.
+			e.loop.Abort()
+			_ = e.decoder.Compute().Synchronize()
+		}
+	}()
 	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens}}, want)
 	if err != nil {
-		// Nothing may go on using the text's memory.
-		e.loop.Abort(err)
-		_ = e.decoder.Compute().Synchronize()
 		return nil, e.explain(err)
 	}
+	whole = true
 	t.Tokens = append(t.Tokens, tokens...)
 	if n := int64(t.Sequence.Tokens()); n > e.counts.longest.Load() {
 		e.counts.longest.Store(n)

@@ -118,12 +118,18 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time 
 	return h, nil
 }
 
-// Abort ends the loop in the middle of a pass, which failed for some cause. It
-// returns when nothing that was enqueued is still to run.
-func (h *HeadLoop) Abort(cause error) {
-	h.stop(cause)
+// InPass reports whether a pass has begun and not ended.
+func (h *HeadLoop) InPass() bool { return h.pass != nil }
+
+// errAborted is what a loop says that lost a pass half-way.
+var errAborted = errors.New("heads: an earlier pass failed half-way, and the head loop with it; open the engine anew")
+
+// Abort ends the loop in the middle of a pass. It returns when no copy that was
+// enqueued is still to run.
+func (h *HeadLoop) Abort() {
+	h.stop(errAborted)
 	<-h.stopped
-	h.aborted = true
+	h.aborted, h.pass = true, nil
 	// What failed, if it was a stream, has been reported already.
 	_, _ = h.copyIn.Synchronize(), h.copyOut.Synchronize()
 }
@@ -133,9 +139,9 @@ func (h *HeadLoop) Close() error {
 	h.run.CloseInput()
 	<-h.stopped
 	h.stop(nil)
-	err := errors.Join(h.copyIn.Synchronize(), h.copyOut.Synchronize())
-	if !h.aborted {
-		err = errors.Join(h.failure, err)
+	var err error
+	if !h.aborted { // else what failed has been reported
+		err = errors.Join(h.failure, h.copyIn.Synchronize(), h.copyOut.Synchronize())
 	}
 	if h.ring != nil {
 		h.ring.Release()
@@ -157,6 +163,9 @@ const quantum = 256
 
 // Begin plans the pass's tiles and feeds them to the loop.
 func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
+	if h.aborted {
+		return errAborted
+	}
 	longest, capacity := 0, 0
 	for i, s := range p.Segments {
 		longest, capacity = max(longest, p.Past[i]), max(capacity, s.Sequence.Capacity())
@@ -259,6 +268,7 @@ func (h *HeadLoop) End(ctx context.Context) error {
 		h.copyIn.Wait(e)
 		h.pass.Compute.Wait(e)
 	}
+	h.pass = nil
 	return nil
 }
 

@@ -54,11 +54,29 @@ func (s *jsonl) open() (err error) {
 	}
 	if s.options.Mode == "append" {
 		s.sync = true
-		s.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		return err
+		s.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+		if err != nil {
+			return err
+		}
+		return s.endLine()
 	}
 	s.partial = path + ".partial"
 	s.file, err = os.Create(s.partial)
+	return err
+}
+
+// endLine closes a record that a power cut left torn, so that the next one
+// begins a line of its own.
+func (s *jsonl) endLine() error {
+	info, err := s.file.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := s.file.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = s.file.Write([]byte("\n"))
 	return err
 }
 

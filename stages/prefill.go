@@ -33,12 +33,18 @@ func (p *prefill) Process(ctx context.Context, in *Prompt, emit func(*Prefilled)
 	if err != nil {
 		return err
 	}
+	read := false
+	defer func() {
+		if !read {
+			text.Release()
+		}
+	}()
 	start := time.Now()
 	logits, err := text.Prefill(ctx, in.Tokens, p.chunk, 0)
 	if err != nil {
-		text.Release()
 		return err
 	}
+	read = true // from here on the item owns the text
 	return emit(&Prefilled{Prompt: in, Cache: text, Logits: logits, Seconds: seconds(start)})
 }
 

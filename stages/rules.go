@@ -39,6 +39,18 @@ func onePerOutput(entries []config.Entry) config.Problems {
 	return all
 }
 
+// UserOf returns the id of the stage that reads or writes the file at a path,
+// or "".
+func UserOf(path string, entries []config.Entry) string {
+	path = filepath.Clean(path)
+	for _, e := range entries {
+		if o, ok := e.Options.(*jsonlOptions); ok && filepath.Clean(o.Path) == path {
+			return e.ID
+		}
+	}
+	return readerOf(path, entries)
+}
+
 // readerOf returns the id of a source that reads the file at a path, or "".
 func readerOf(path string, entries []config.Entry) string {
 	for _, e := range entries {

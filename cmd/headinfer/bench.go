@@ -136,6 +136,9 @@ func (o *benchOptions) once(ctx context.Context, p *pipeline, n int, errOut io.W
 		return s, err
 	}
 	defer text.Release()
+	if most := engine.Checkpoint.Config.Context; n > most-o.decode {
+		return s, usage(fmt.Errorf("--context %d and %d tokens to decode pass the model's context of %d", n, o.decode, most))
+	}
 	tokens := make([]int32, n)
 	for i := range tokens {
 		tokens[i] = rand.Int32N(int32(vocab))

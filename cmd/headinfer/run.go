@@ -34,7 +34,10 @@ but for the documents in the dead letters, 130 interrupted.`,
 				return err
 			}
 			log := newLogger(c.ErrOrStderr())
-			dead := &deadLetters{path: letters, log: log}
+			dead, err := newDeadLetters(letters, p, log)
+			if err != nil {
+				return usage(err)
+			}
 			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead)
 			err = errors.Join(err, dead.close())
 			if s != nil {
@@ -49,7 +52,7 @@ but for the documents in the dead letters, 130 interrupted.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	c.Flags().StringVar(&letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason")
+	c.Flags().StringVar(&letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason (a list of an earlier run is removed)")
 	o.flags(c)
 	return c
 }
@@ -84,6 +87,19 @@ type deadLetters struct {
 	file  *os.File
 	count int
 	err   error
+}
+
+// newDeadLetters removes an earlier run's list, which would pass for this one's.
+func newDeadLetters(path string, p *pipeline, log zerolog.Logger) (*deadLetters, error) {
+	if user := stages.UserOf(path, p.Documents); user != "" {
+		return nil, fmt.Errorf("--dead-letters %s: the stage %q uses that file; name another", path, user)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("--dead-letters: %w", err)
+		}
+	}
+	return &deadLetters{path: path, log: log}, nil
 }
 
 func (d *deadLetters) add(stage string, e *graph.DocumentError) {

@@ -49,7 +49,7 @@ func (s *scratch) grow(part *[]float32, n int, what string) error {
 
 // room makes the packed operand hold rows × cols.
 func (s *scratch) room(rows, cols int) error {
-	bytes := 4 * int64(rows) * int64(cols)
+	bytes := 4 * int64(simd.PackedFloats(rows, cols))
 	if bytes <= s.counted {
 		return nil
 	}

@@ -3,6 +3,7 @@ package sampling
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -33,16 +34,36 @@ type candidate struct {
 	weight float64
 }
 
+// ErrLogits is what Next returns for logits that are no distribution: NaN or
+// +Inf among them, or nothing but -Inf. A damaged model gives such.
+var ErrLogits = errors.New("the model's logits are not numbers")
+
 // Next returns a token. It changes logits. seen are the tokens so far, the
 // prompt's included; of equally likely tokens the lowest id comes first.
-func (s *Sampler) Next(logits []float32, seen []int32) int32 {
+func (s *Sampler) Next(logits []float32, seen []int32) (int32, error) {
+	if !distribution(logits) {
+		return 0, ErrLogits
+	}
 	if s.opt.RepetitionPenalty != 1 && s.opt.RepetitionPenalty > 0 {
 		penalise(logits, seen, float32(s.opt.RepetitionPenalty))
 	}
 	if s.opt.Temperature == 0 {
-		return argmax(logits)
+		return argmax(logits), nil
 	}
-	return s.draw(s.keep(logits))
+	return s.draw(s.keep(logits)), nil
+}
+
+func distribution(logits []float32) bool {
+	any := false
+	for _, v := range logits {
+		switch f := float64(v); {
+		case math.IsNaN(f), math.IsInf(f, 1):
+			return false
+		case !math.IsInf(f, -1):
+			any = true
+		}
+	}
+	return any
 }
 
 func penalise(logits []float32, seen []int32, penalty float32) {

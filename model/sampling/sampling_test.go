@@ -1,6 +1,7 @@
 package sampling
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -10,9 +11,34 @@ import (
 // off are options that change nothing.
 var off = Options{RepetitionPenalty: 1, Temperature: 1, TopP: 1}
 
+func next(t *testing.T, s *Sampler, logits []float32, seen []int32) int32 {
+	t.Helper()
+	id, err := s.Next(logits, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestLogitsThatAreNoNumbersAreRefused(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, logits := range [][]float32{{1, nan, 2}, {nan}, {1, inf}, {-inf, -inf}, {}} {
+		for _, temperature := range []float64{0, 1} {
+			o := off
+			o.Temperature = temperature
+			if id, err := New(o, 1, 1).Next(slices.Clone(logits), nil); !errors.Is(err, ErrLogits) {
+				t.Errorf("of %v at temperature %g it took %d, %v", logits, temperature, id, err)
+			}
+		}
+	}
+	if id := next(t, New(off, 1, 1), []float32{-inf, 3, -inf}, nil); id != 1 {
+		t.Errorf("took the masked token %d", id)
+	}
+}
+
 func TestGreedyTakesTheLowestOfTheBest(t *testing.T) {
 	s := New(Options{RepetitionPenalty: 1, TopP: 1}, 1, 1)
-	if got := s.Next([]float32{1, 5, 5, 2}, nil); got != 1 {
+	if got := next(t, s, []float32{1, 5, 5, 2}, nil); got != 1 {
 		t.Errorf("took %d, want 1", got)
 	}
 }
@@ -20,11 +46,11 @@ func TestGreedyTakesTheLowestOfTheBest(t *testing.T) {
 func TestRepetitionPenaltyCountsATokenOnce(t *testing.T) {
 	o := Options{RepetitionPenalty: 2, TopP: 1}
 	// 4/2 < 3, and -1*2 stays below: once each, however often it was seen.
-	if got := New(o, 1, 1).Next([]float32{4, 3, -1}, []int32{0, 0, 0, 2}); got != 1 {
+	if got := next(t, New(o, 1, 1), []float32{4, 3, -1}, []int32{0, 0, 0, 2}); got != 1 {
 		t.Errorf("took %d, want 1", got)
 	}
 	logits := []float32{8, 1, -1}
-	New(o, 1, 1).Next(logits, []int32{0, 0, 2})
+	next(t, New(o, 1, 1), logits, []int32{0, 0, 2})
 	if want := []float32{4, 1, -2}; !slices.Equal(logits, want) {
 		t.Errorf("penalised to %v, want %v", logits, want)
 	}
@@ -41,7 +67,7 @@ func TestDrawsFollowTheProbabilities(t *testing.T) {
 		s := New(o, seed, 0)
 		counts := make([]float64, len(logits))
 		for range draws {
-			counts[s.Next(slices.Clone(logits), nil)]++
+			counts[next(t, s, slices.Clone(logits), nil)]++
 		}
 		sum := 0.0
 		for _, v := range logits {
@@ -83,7 +109,7 @@ func TestWhatMayBeDrawn(t *testing.T) {
 			s := New(o, 7, 7)
 			drawn := map[int32]bool{}
 			for range 2000 {
-				drawn[s.Next(slices.Clone(logits), nil)] = true
+				drawn[next(t, s, slices.Clone(logits), nil)] = true
 			}
 			var got []int32
 			for id := range drawn {
@@ -102,7 +128,7 @@ func TestSeedAndStreamDecide(t *testing.T) {
 		s := New(off, seed, stream)
 		var out []int32
 		for range 50 {
-			out = append(out, s.Next(make([]float32, 100), nil))
+			out = append(out, next(t, s, make([]float32, 100), nil))
 		}
 		return out
 	}

@@ -32,6 +32,12 @@ func (p *Packed) Rows() int { return p.m }
 // Cols returns k, the columns packed.
 func (p *Packed) Cols() int { return p.k }
 
+// PackedFloats returns how many floats a Packed of [m, k] takes.
+func PackedFloats(m, k int) int {
+	lines := (k + 15) / 16
+	return (m + maxRows - 1) / maxRows * maxRows * 16 * (lines | 1)
+}
+
 // Pack lays out x, [m, k] with rows ldx floats apart, for GEMM.
 func Pack(dst *Packed, x []float32, ldx, m, k int) {
 	if m > 0 {
@@ -39,7 +45,7 @@ func Pack(dst *Packed, x []float32, ldx, m, k int) {
 	}
 	lines := (k + 15) / 16
 	dst.m, dst.k, dst.ld = m, k, 16*(lines|1)
-	size := (m + maxRows - 1) / maxRows * maxRows * dst.ld
+	size := PackedFloats(m, k)
 	if cap(dst.data) < size {
 		dst.data = make([]float32, size)
 	}

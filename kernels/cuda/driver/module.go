@@ -1,0 +1,159 @@
+//go:build cuda && cgo && linux
+
+package driver
+
+/*
+#include <stdlib.h>
+#include "shim.h"
+
+#cgo noescape hi_launch
+#cgo nocallback hi_launch
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+)
+
+// Module is a kernel image loaded on a device.
+type Module struct {
+	context *Context
+	name    string
+	handle  unsafe.Pointer
+}
+
+// LoadModule loads a cubin, a fat binary or PTX. PTX is compiled for the
+// device, which can take seconds. The name is for errors. The image is copied.
+func (c *Context) LoadModule(name string, image []byte) (*Module, error) {
+	if len(image) == 0 {
+		return nil, fmt.Errorf("cuda: kernel image %s is empty", name)
+	}
+	m := &Module{context: c, name: name}
+	var log [4096]C.char
+	// The copy ends in a zero, as PTX must, and is aligned, as a cubin must be.
+	text := append(make([]byte, 0, len(image)+1), image...)
+	text = append(text, 0)
+	code := C.hi_module_load(c.binding, unsafe.Pointer(&text[0]), &m.handle, &log[0], C.size_t(len(log)))
+	if code != 0 {
+		err := failed(code, "loading kernel image %s on %s (compute capability %d.%d)",
+			name, c.properties.Name, c.properties.Major, c.properties.Minor)
+		if said := strings.TrimSpace(C.GoString(&log[0])); said != "" {
+			err = fmt.Errorf("%w; the driver's compiler said: %s", err, said)
+		}
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close unloads the module; none of its functions may be running.
+func (m *Module) Close() error {
+	if code := C.hi_module_unload(m.context.binding, m.handle); code != 0 {
+		return failed(code, "unloading kernel image %s", m.name)
+	}
+	return nil
+}
+
+// Function is a kernel of a module.
+type Function struct {
+	context    *Context
+	name       string
+	handle     unsafe.Pointer
+	parameters int // -1 if the driver doesn't tell
+}
+
+// Function finds a kernel by its name. Every parameter of it is 8 bytes wide.
+func (m *Module) Function(name string) (*Function, error) {
+	f := &Function{context: m.context, name: name}
+	text := C.CString(name)
+	defer C.free(unsafe.Pointer(text))
+	if code := C.hi_module_function(m.context.binding, m.handle, text, &f.handle); code != 0 {
+		return nil, failed(code, "looking for kernel %s in image %s", name, m.name)
+	}
+	var count, wide C.int
+	if code := C.hi_function_parameters(m.context.binding, f.handle, &count, &wide); code != 0 {
+		return nil, failed(code, "reading the parameters of kernel %s", name)
+	}
+	if wide >= 0 {
+		return nil, fmt.Errorf("cuda: kernel %s of image %s: parameter %d is not 8 bytes wide, as all have to be", name, m.name, wide)
+	}
+	if count > C.HI_MAX_ARGS {
+		return nil, fmt.Errorf("cuda: kernel %s of image %s has %d parameters; at most %d can be passed", name, m.name, count, C.HI_MAX_ARGS)
+	}
+	f.parameters = int(count)
+	return f, nil
+}
+
+// Name returns the kernel's name.
+func (f *Function) Name() string { return f.name }
+
+// SetShared allows launches with up to bytes of dynamic shared memory. Up to
+// 48 KiB need no leave; Properties.SharedBytes is the most.
+func (f *Function) SetShared(bytes int) error {
+	if code := C.hi_function_set_shared(f.context.binding, f.handle, C.int(bytes)); code != 0 {
+		return failed(code, "allowing kernel %s %d bytes of shared memory (the device has %d a block)",
+			f.name, bytes, f.context.properties.SharedBytes)
+	}
+	return nil
+}
+
+// Resources are what a kernel takes of a multiprocessor.
+type Resources struct {
+	Registers   int // a thread
+	LocalBytes  int // a thread; other than 0 means spilled registers or arrays
+	SharedBytes int // a block, without what its launch asks for
+	MaxThreads  int // of a block
+}
+
+// Resources returns what the kernel takes.
+func (f *Function) Resources() (Resources, error) {
+	var r Resources
+	for _, a := range []struct {
+		attribute C.int
+		to        *int
+	}{{4, &r.Registers}, {3, &r.LocalBytes}, {1, &r.SharedBytes}, {0, &r.MaxThreads}} { // CUfunction_attribute
+		var v C.int
+		if code := C.hi_function_attribute(f.context.binding, f.handle, a.attribute, &v); code != 0 {
+			return Resources{}, failed(code, "reading the resources of kernel %s", f.name)
+		}
+		*a.to = int(v)
+	}
+	return r, nil
+}
+
+// Occupancy returns how many blocks of threads and shared bytes run on a
+// multiprocessor at once.
+func (f *Function) Occupancy(threads, shared int) (blocks int, err error) {
+	var n C.int
+	if code := C.hi_occupancy(f.context.binding, f.handle, C.int(threads), C.size_t(shared), &n); code != 0 {
+		return 0, failed(code, "reading the occupancy of kernel %s", f.name)
+	}
+	return int(n), nil
+}
+
+// Dim is the extent of a grid in blocks or of a block in threads. Zeros count
+// as ones, so Dim{X: 32} is 32 in a row.
+type Dim struct{ X, Y, Z int }
+
+func (d Dim) words() [3]C.uint32_t {
+	return [3]C.uint32_t{C.uint32_t(max(d.X, 1)), C.uint32_t(max(d.Y, 1)), C.uint32_t(max(d.Z, 1))}
+}
+
+// ErrArguments is wrapped by a launch whose arguments don't fit the kernel.
+var ErrArguments = errors.New("cuda: wrong number of kernel arguments")
+
+// Launch enqueues a kernel with shared bytes of dynamic shared memory. Each
+// argument is one 8-byte word: a Pointer, an integer, or the bits of a float64.
+func (s *Stream) Launch(f *Function, grid, block Dim, shared int, args ...uint64) error {
+	if f.parameters >= 0 && len(args) != f.parameters || len(args) > C.HI_MAX_ARGS {
+		return fmt.Errorf("%w: %s takes %d, got %d", ErrArguments, f.name, f.parameters, len(args))
+	}
+	shape := C.hi_shape{grid: grid.words(), block: block.words(), shared: C.uint32_t(shared), args: C.uint32_t(len(args))}
+	first := (*C.uint64_t)(unsafe.SliceData(args))
+	if code := C.hi_launch(s.context.binding, f.handle, shape, first, s.handle); code != 0 {
+		return failed(code, "launching kernel %s (grid %v, block %v, %d bytes of shared memory)", f.name, grid, block, shared)
+	}
+	return nil
+}

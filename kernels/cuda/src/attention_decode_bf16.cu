@@ -1,0 +1,5 @@
+// Decode attention, and the joining of its splits, for bf16 activations.
+
+#include "attention_decode.cuh"
+
+ATTENTION_DECODES(bf16, bf16)

@@ -1,0 +1,5 @@
+// Decode attention, and the joining of its splits, for f16 activations.
+
+#include "attention_decode.cuh"
+
+ATTENTION_DECODES(f16, f16)
