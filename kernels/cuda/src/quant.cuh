@@ -21,114 +21,85 @@ __device__ __forceinline__ uint32_t word(const uint8_t* p) {
 
 __device__ __forceinline__ uint32_t alignedWord(const uint8_t* p) { return *reinterpret_cast<const uint32_t*>(p); }
 
-// Quarter is what one lane takes of a block: raw integers i[8] and the scale
-// and minimum of the block; weight = scale * i + minimum. The integers are at
-// most 8 bits with their sign, so bf16 and f16 hold them exactly.
+// Quarter is what one lane takes of a block: 8 unsigned bytes u, the first four
+// in lo, and the scale and minimum of the block; with the encoding's offset,
+// weight = scale * (u - offset) + minimum.
 struct Quarter {
-  int i[8];
+  uint32_t lo, hi;
   float scale, minimum;
 };
 
-__device__ __forceinline__ void nibbles(Quarter& o, uint32_t packed, int offset) {
-#pragma unroll
-  for (int j = 0; j < 4; j++) {
-    o.i[j] = static_cast<int>(packed >> (8 * j) & 15) - offset;
-    o.i[j + 4] = static_cast<int>(packed >> (8 * j + 4) & 15) - offset;
-  }
+__device__ __forceinline__ Quarter nibbles(uint32_t packed, float scale, float minimum) {
+  return {packed & 0x0f0f0f0fu, packed >> 4 & 0x0f0f0f0fu, scale, minimum};
 }
 
-__device__ __forceinline__ void fifthBits(Quarter& o, uint32_t packed, uint32_t high, int q, int offset) {
-#pragma unroll
-  for (int j = 0; j < 4; j++) {
-    o.i[j] = static_cast<int>((packed >> (8 * j) & 15) | (high >> (4 * q + j) & 1) << 4) - offset;
-    o.i[j + 4] = static_cast<int>((packed >> (8 * j + 4) & 15) | (high >> (16 + 4 * q + j) & 1) << 4) - offset;
-  }
+// bitsToBytes moves bits 0 to 3 to bit 4 of bytes 0 to 3: the product holds
+// each bit at four distances, of which the mask keeps the right one.
+__device__ __forceinline__ uint32_t bitsToBytes(uint32_t bits) { return ((bits & 15) * 0x00204081u & 0x01010101u) << 4; }
+
+__device__ __forceinline__ Quarter fifthBits(uint32_t packed, uint32_t high, int q, float scale, float minimum) {
+  Quarter o = nibbles(packed, scale, minimum);
+  o.lo |= bitsToBytes(high >> (4 * q));
+  o.hi |= bitsToBytes(high >> (16 + 4 * q));
+  return o;
 }
 
 // Encodings. bytes is a block's size; hasMinimum says whether minimum is used;
 // Raw is what a lane loads, apart from its decoding, so that several loads can
 // be under way before the first is used.
 struct Q8_0 {
-  static constexpr int bytes = 34;
+  static constexpr int bytes = 34, offset = 128;
   static constexpr bool hasMinimum = false;
   struct Raw { uint32_t lo, hi; float scale; };
   __device__ __forceinline__ static Raw load(const uint8_t* b, int q) {
     return {word(b + 2 + 4 * q), word(b + 18 + 4 * q), halfAt(b)};
   }
-  __device__ __forceinline__ static Quarter decode(Raw r, int) {
-    Quarter o;
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      o.i[j] = static_cast<int8_t>(r.lo >> (8 * j));
-      o.i[j + 4] = static_cast<int8_t>(r.hi >> (8 * j));
-    }
-    o.scale = r.scale;
-    o.minimum = 0;
-    return o;
+  __device__ __forceinline__ static Quarter decode(const Raw& r, int) {
+    return {r.lo ^ 0x80808080u, r.hi ^ 0x80808080u, r.scale, 0};
   }
 };
 
 struct Q4_0 {
-  static constexpr int bytes = 18;
+  static constexpr int bytes = 18, offset = 8;
   static constexpr bool hasMinimum = false;
   struct Raw { uint32_t packed; float scale; };
   __device__ __forceinline__ static Raw load(const uint8_t* b, int q) { return {word(b + 2 + 4 * q), halfAt(b)}; }
-  __device__ __forceinline__ static Quarter decode(Raw r, int) {
-    Quarter o;
-    nibbles(o, r.packed, 8);
-    o.scale = r.scale;
-    o.minimum = 0;
-    return o;
-  }
+  __device__ __forceinline__ static Quarter decode(const Raw& r, int) { return nibbles(r.packed, r.scale, 0); }
 };
 
 struct Q4_1 {
-  static constexpr int bytes = 20;
+  static constexpr int bytes = 20, offset = 0;
   static constexpr bool hasMinimum = true;
   struct Raw { uint32_t packed, scales; };
   __device__ __forceinline__ static Raw load(const uint8_t* b, int q) {
     return {alignedWord(b + 4 + 4 * q), alignedWord(b)};
   }
-  __device__ __forceinline__ static Quarter decode(Raw r, int) {
-    Quarter o;
-    nibbles(o, r.packed, 0);
+  __device__ __forceinline__ static Quarter decode(const Raw& r, int) {
     const float2 s = unpack2<f16>(r.scales);
-    o.scale = s.x;
-    o.minimum = s.y;
-    return o;
+    return nibbles(r.packed, s.x, s.y);
   }
 };
 
 struct Q5_0 {
-  static constexpr int bytes = 22;
+  static constexpr int bytes = 22, offset = 16;
   static constexpr bool hasMinimum = false;
   struct Raw { uint32_t packed, high; float scale; };
   __device__ __forceinline__ static Raw load(const uint8_t* b, int q) {
     return {word(b + 6 + 4 * q), word(b + 2), halfAt(b)};
   }
-  __device__ __forceinline__ static Quarter decode(Raw r, int q) {
-    Quarter o;
-    fifthBits(o, r.packed, r.high, q, 16);
-    o.scale = r.scale;
-    o.minimum = 0;
-    return o;
-  }
+  __device__ __forceinline__ static Quarter decode(const Raw& r, int q) { return fifthBits(r.packed, r.high, q, r.scale, 0); }
 };
 
 struct Q5_1 {
-  static constexpr int bytes = 24;
+  static constexpr int bytes = 24, offset = 0;
   static constexpr bool hasMinimum = true;
   struct Raw { uint32_t packed, high, scales; };
   __device__ __forceinline__ static Raw load(const uint8_t* b, int q) {
     return {alignedWord(b + 8 + 4 * q), alignedWord(b + 4), alignedWord(b)};
   }
-  __device__ __forceinline__ static Quarter decode(Raw r, int q) {
-    Quarter o;
-    fifthBits(o, r.packed, r.high, q, 0);
+  __device__ __forceinline__ static Quarter decode(const Raw& r, int q) {
     const float2 s = unpack2<f16>(r.scales);
-    o.scale = s.x;
-    o.minimum = s.y;
-    return o;
+    return fifthBits(r.packed, r.high, q, s.x, s.y);
   }
 };
 
@@ -151,7 +122,8 @@ template <typename T, typename W> __device__ __forceinline__ void decodeRow(T* o
       const Quarter o = W::decode(W::load(blocks + block * W::bytes, q), q);
 #pragma unroll
       for (int j = 0; j < 8; j++) {
-        out[block * blockElements + 4 * q + (j & 3) + (j >> 2) * 16] = fromFloat<T>(o.scale * o.i[j] + o.minimum);
+        const int u = (j < 4 ? o.lo : o.hi) >> (8 * (j & 3)) & 255;
+        out[block * blockElements + 4 * q + (j & 3) + (j >> 2) * 16] = fromFloat<T>(o.scale * (u - W::offset) + o.minimum);
       }
     }
   } else {
