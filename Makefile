@@ -46,3 +46,5 @@ bench: model build
 
 fuzz:
 	tools/fuzz.sh 60s
+
+include tools/cuda/cuda.mk

@@ -83,9 +83,6 @@ type Decoder struct {
 // for as long as it lives, and Grow before the first pass.
 func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.Timeline) (*Decoder, error) {
 	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time, freqs: c.Config.Frequencies()}
-	if dev.Info().Activations != kernels.F32 {
-		return nil, fmt.Errorf("model: activations in %s", dev.Info().Activations)
-	}
 	var err error
 	if d.weights, err = loadWeights(c, dev); err != nil {
 		return nil, err

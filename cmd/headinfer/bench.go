@@ -37,8 +37,8 @@ type benchRow struct {
 	DecodeRate  float64 `json:"decode_tokens_per_second"`
 	// The limits are what this machine's arithmetic and memory, measured in the
 	// same run, would allow.
-	PrefillLimit  float64       `json:"prefill_limit_tokens_per_second"`
-	DecodeLimit   float64       `json:"decode_limit_tokens_per_second"`
+	PrefillLimit  float64       `json:"prefill_limit_tokens_per_second,omitempty"`
+	DecodeLimit   float64       `json:"decode_limit_tokens_per_second,omitempty"`
 	DecodeSlowest time.Duration `json:"decode_slowest_step_ns"`
 	Memory        kernels.Usage `json:"device_memory"`
 	Repeats       int           `json:"repeats"`
@@ -122,6 +122,7 @@ type benchSample struct {
 	steps   []time.Duration // of each decoded token
 	memory  kernels.Usage
 	model   plan.Model
+	onCPU   bool
 }
 
 func (o *benchOptions) once(ctx context.Context, p *pipeline, n int, errOut io.Writer) (s benchSample, err error) {
@@ -155,7 +156,7 @@ func (o *benchOptions) once(ctx context.Context, p *pipeline, n int, errOut io.W
 		}
 		s.steps = append(s.steps, time.Since(start))
 	}
-	s.model = stages.PlanModel(engine)
+	s.model, s.onCPU = stages.PlanModel(engine), engine.Device.Info().Kind == "cpu"
 	s.memory = engine.Device.Ledger().Usage()
 	return s, nil
 }
@@ -169,21 +170,32 @@ func summarise(file string, n int, samples []benchSample, rates plan.Rates) benc
 	}
 	slices.Sort(prefill)
 	slices.Sort(steps)
-	return benchRow{
+	row := benchRow{
 		Pipeline: file, Context: n, Repeats: len(samples),
 		PrefillRate: prefill[len(prefill)/2], DecodeRate: 1 / steps[len(steps)/2].Seconds(),
-		PrefillLimit: samples[0].model.PrefillLimit(rates, n), DecodeLimit: samples[0].model.DecodeLimit(rates, n),
 		DecodeSlowest: steps[len(steps)-1], Memory: samples[0].memory,
 	}
+	if samples[0].onCPU { // the rates are the processor's
+		row.PrefillLimit, row.DecodeLimit = samples[0].model.PrefillLimit(rates, n), samples[0].model.DecodeLimit(rates, n)
+	}
+	return row
 }
 
 func printBench(w io.Writer, rows []benchRow) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "pipeline\tcontext\tprefill tokens/s\tof limit\tdecode tokens/s\tof limit\tdevice memory\tof it KV")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.0f%%\t%.1f\t%.0f%%\t%s\t%s\n", r.Pipeline, r.Context,
-			r.PrefillRate, 100*r.PrefillRate/r.PrefillLimit, r.DecodeRate, 100*r.DecodeRate/r.DecodeLimit,
+		fmt.Fprintf(t, "%s\t%d\t%.1f\t%s\t%.1f\t%s\t%s\t%s\n", r.Pipeline, r.Context,
+			r.PrefillRate, share(r.PrefillRate, r.PrefillLimit), r.DecodeRate, share(r.DecodeRate, r.DecodeLimit),
 			kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Memory.AtPeak[kernels.KVCache]))
 	}
 	return t.Flush()
+}
+
+// share writes a part of a limit, where there is one.
+func share(rate, limit float64) string {
+	if limit == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f%%", 100*rate/limit)
 }

@@ -10,6 +10,7 @@ import (
 	"headinfer/config"
 	"headinfer/kernels"
 	"headinfer/kernels/cpu"
+	"headinfer/kernels/cuda"
 	"headinfer/model"
 	"headinfer/stages"
 )
@@ -17,7 +18,7 @@ import (
 // openEngine opens the pipeline's model and device and puts them together.
 // done closes all of it.
 func openEngine(p *pipeline, log zerolog.Logger) (e *stages.Engine, done func() error, err error) {
-	dev, err := openDevice(p.Device)
+	dev, err := openDevice(p.Device, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,9 +40,21 @@ func openEngine(p *pipeline, log zerolog.Logger) (e *stages.Engine, done func() 
 	return e, func() error { return errors.Join(e.Close(), dev.Close(), checkpoint.Close()) }, nil
 }
 
-func openDevice(o config.DeviceOptions) (kernels.Device, error) {
-	if o.Kind == "cuda" {
-		return nil, usage(fmt.Errorf("device.kind: cuda: this build has no GPU support; use cpu or auto"))
+// openDevice opens what device.kind asks for. auto is a GPU where there is one.
+func openDevice(o config.DeviceOptions, log zerolog.Logger) (kernels.Device, error) {
+	gpus, reason := cuda.Available()
+	switch {
+	case o.Kind == "cuda" && gpus == 0:
+		return nil, usage(fmt.Errorf("device.kind: cuda: %s; or use cpu or auto", reason))
+	case o.Kind == "cuda":
+		dev, err := cuda.Open(int64(o.Memory), 0)
+		return dev, usage(err)
+	case o.Kind == "auto" && gpus > 0:
+		dev, err := cuda.Open(int64(o.Memory), 0)
+		if err == nil {
+			return dev, nil
+		}
+		log.Warn().Err(err).Msg("the GPU cannot be used; going on with the processor")
 	}
 	return cpu.Open(int64(o.Memory), 0), nil
 }

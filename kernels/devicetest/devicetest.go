@@ -24,7 +24,7 @@ func Run(t *testing.T, open Open) {
 		"StreamsAndEvents": testStreams, "Budget": testBudget, "Failure": testFailure,
 	} {
 		t.Run(name, func(t *testing.T) {
-			const budget = 64 << 20
+			const budget = 256 << 20
 			b := newBench(t, open(t, budget))
 			test(t, b)
 			b.close()
@@ -66,14 +66,28 @@ func (b *bench) drop() {
 	b.taken = nil
 }
 
-// normal returns n numbers of a normal distribution.
+// normal returns n numbers of a normal distribution that activations can hold.
 func (b *bench) normal(n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
 		x[i] = float32(b.rand.NormFloat64())
+		if b.dev.Info().Activations == kernels.BF16 {
+			x[i] = fromBF16(toBF16(x[i]))
+		}
 	}
 	return x
 }
+
+// toBF16 rounds to the nearest, to even in the middle.
+func toBF16(x float32) uint16 {
+	bits := math.Float32bits(x)
+	if x != x {
+		return uint16(bits>>16) | 64
+	}
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+}
+
+func fromBF16(x uint16) float32 { return math.Float32frombits(uint32(x) << 16) }
 
 // empty takes a poisoned matrix of activations with a gap between its rows.
 func (b *bench) empty(rows, cols int) kernels.Tensor { return b.put(poison(rows*cols), rows, cols) }
@@ -107,7 +121,15 @@ func (b *bench) alloc(rows, cols int) kernels.Tensor {
 
 func (b *bench) write(to kernels.Tensor, values []float32) {
 	b.t.Helper()
-	b.dev.CopyIn(b.stream, to, hostMatrix(values, to.Rows, to.Cols))
+	host := hostMatrix(values, to.Rows, to.Cols)
+	if to.DType == kernels.BF16 {
+		narrow := make([]uint16, len(values))
+		for i, v := range values {
+			narrow[i] = toBF16(v)
+		}
+		host = kernels.Matrix(unsafe.Pointer(unsafe.SliceData(narrow)), kernels.BF16, to.Rows, to.Cols)
+	}
+	b.dev.CopyIn(b.stream, to, host)
 	if err := b.stream.Synchronize(); err != nil {
 		b.t.Fatal(err)
 	}
@@ -117,9 +139,19 @@ func (b *bench) write(to kernels.Tensor, values []float32) {
 func (b *bench) read(from kernels.Tensor) []float32 {
 	b.t.Helper()
 	values := poison(from.Rows * from.Cols)
-	b.dev.CopyOut(b.stream, hostMatrix(values, from.Rows, from.Cols), from)
+	host := hostMatrix(values, from.Rows, from.Cols)
+	narrow := make([]uint16, len(values))
+	if from.DType == kernels.BF16 {
+		host = kernels.Matrix(unsafe.Pointer(unsafe.SliceData(narrow)), kernels.BF16, from.Rows, from.Cols)
+	}
+	b.dev.CopyOut(b.stream, host, from)
 	if err := b.stream.Synchronize(); err != nil {
 		b.t.Fatal(err)
+	}
+	if from.DType == kernels.BF16 {
+		for i, v := range narrow {
+			values[i] = fromBF16(v)
+		}
 	}
 	return values
 }
@@ -128,9 +160,14 @@ func hostMatrix(values []float32, rows, cols int) kernels.Tensor {
 	return kernels.Matrix(unsafe.Pointer(unsafe.SliceData(values)), kernels.F32, rows, cols)
 }
 
-// near fails unless got is want to within a share of want's largest element.
+// near fails unless got is want to within a share of want's largest element,
+// or, where activations are bf16, to within one rounding to it and a little.
 func (b *bench) near(what string, got []float32, want []float64, share float64) {
 	b.t.Helper()
+	if b.dev.Info().Activations == kernels.BF16 {
+		const rounding = 1.0 / 256
+		share = max(share, 1.5*rounding)
+	}
 	if len(got) != len(want) {
 		b.t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
 	}

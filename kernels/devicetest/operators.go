@@ -173,7 +173,7 @@ func testRotary(t *testing.T, b *bench) {
 	}
 	for _, interleaved := range []bool{false, true} {
 		q, k, v := b.normal(rows*heads*hd), b.normal(rows*kvHeads*hd), b.normal(rows*kvHeads*hd)
-		cos, sin := b.empty(rows, hd/2), b.empty(rows, hd/2)
+		cos, sin := b.floats(rows, hd/2), b.floats(rows, hd/2)
 		b.dev.RotaryTable(b.stream, cos, sin, positions, frequencies)
 		queries := b.put(q, rows, heads*hd)
 		kv := b.emptyKV(kvHeads, rows, hd)

@@ -3,6 +3,7 @@ package devicetest
 import (
 	"errors"
 	"testing"
+	"unsafe"
 
 	"headinfer/kernels"
 )
@@ -32,11 +33,14 @@ func testCopies(t *testing.T, b *bench) {
 func testStreams(t *testing.T, b *bench) {
 	other := b.dev.NewStream("other")
 	const n, rounds = 4096, 200
-	first, second := b.empty(1, n), b.empty(1, n)
+	first, second := b.floats(1, n), b.floats(1, n)
 	there, back := b.dev.NewEvent(), b.dev.NewEvent()
 	other.Wait(back) // never recorded: holds nothing
 	x := b.normal(n)
-	host := make([]float32, n)
+	// Pageable memory would be copied whenever the driver likes.
+	raw := b.dev.Host().Allocate(4 * n)
+	defer b.dev.Host().Free(raw)
+	host := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(raw))), n)
 	copy(host, x)
 	for range rounds {
 		b.dev.CopyIn(b.stream, first, hostMatrix(host, 1, n))

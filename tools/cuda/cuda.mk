@@ -21,7 +21,7 @@ GPU_TESTED := ./kernels/cuda/...
 .PHONY: cuda cuda-sdk cuda-images cuda-check gpu-test gpu-test-build
 
 cuda: $(CUDA_STUB)/libcuda.a
-	$(CUDA_BUILD) $(GO) build -tags cuda -o bin/headinfer ./cmd/headinfer
+	$(CUDA_BUILD) $(GO) build -tags cuda -ldflags="-s -w" -o bin/headinfer ./cmd/headinfer
 
 cuda-sdk:
 	PYTHON="$(PYTHON)" tools/cuda/sdk.sh "$(CUDA_SDK)"

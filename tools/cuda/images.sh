@@ -30,25 +30,30 @@ fi
 sdk=$(realpath -m "${1:?usage: images.sh [--check] SDK}")
 compiler=$(sed -n 's/^nvidia-cuda-nvcc==\([^ ]*\).*/\1/p' "$root/tools/cuda/sdk.txt")
 
-# What the images are made from: all that can change them.
+# inputs FOLDER: what images of the sources there are made from, all that can
+# change them.
 inputs() {
+	local f
 	echo "compiler nvcc $compiler"
 	echo "flags ${flags[*]}"
-	(cd "$src" && for f in *.cu *.cuh; do
-		[ -e "$f" ] && echo "source $(sha256sum <"$f" | cut -d' ' -f1) $f"
-	done) | LC_ALL=C sort -k3
+	for f in "$1"/*.cu "$1"/*.cuh; do
+		echo "source $(sha256sum <"$f" | cut -d' ' -f1) ${f##*/}"
+	done | LC_ALL=C sort -k3
 }
 
-# The images in a folder and what is in them.
+# outputs FOLDER: the images there.
 outputs() {
-	(cd "$1" && for t in "${targets[@]}"; do
-		[ -e "$t.tar.gz" ] && echo "image $(gzip -dc "$t.tar.gz" | sha256sum | cut -d' ' -f1) $t.tar.gz"
-	done) || true
+	local t
+	for t in "${targets[@]}"; do
+		if [ -e "$1/$t.tar.gz" ]; then
+			echo "image $(gzip -dc "$1/$t.tar.gz" | sha256sum | cut -d' ' -f1) $t.tar.gz"
+		fi
+	done
 }
 
-# compile FOLDER: writes the images there.
+# compile FROM TO: writes the images of the sources in FROM to TO.
 compile() {
-	local out=$1 objects=$1/objects target kind suffix f name
+	local src=$1 out=$2 objects=$2/objects target kind suffix f name
 	mkdir -p "$objects"
 	for target in "${targets[@]}"; do
 		mkdir -p "$objects/$target"
@@ -77,35 +82,42 @@ stale() {
 	exit 1
 }
 
+# snapshot: copies the sources to $work/src, so that the manifest describes what
+# was compiled even while somebody edits.
+snapshot() {
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	mkdir "$work/src"
+	cp "$src"/*.cu "$src"/*.cuh "$work/src/"
+}
+
 sdk_in_place() {
 	[ -x "$sdk/bin/nvcc" ] && [ "$(cat "$sdk/sdk.sha256" 2>/dev/null)" = "$(sha256sum <"$root/tools/cuda/sdk.txt" | cut -d' ' -f1)" ]
 }
 
 if [ -n "$check" ]; then
 	[ -e "$images/manifest.txt" ] || { echo "$images/manifest.txt is missing; run \"make cuda-images\"" >&2; exit 1; }
-	difference=$(diff <(grep -v '^#' "$images/manifest.txt") <(inputs && outputs "$images")) || stale "$difference"
+	difference=$(diff <(grep -v '^#' "$images/manifest.txt") <(inputs "$src" && outputs "$images")) || stale "$difference"
 	if ! sdk_in_place; then
 		echo "kernels/cuda/images: checksums right; not compiled again, since there is no SDK in $sdk (make cuda-sdk)"
 		exit 0
 	fi
-	work=$(mktemp -d)
-	trap 'rm -rf "$work"' EXIT
-	compile "$work"
+	snapshot
+	compile "$work/src" "$work"
 	difference=$(diff <(outputs "$images") <(outputs "$work")) || stale "$difference"
 	echo "kernels/cuda/images: checksums right, and compiling gives the same"
 	exit 0
 fi
 
 sdk_in_place || { echo "$sdk: no SDK as in tools/cuda/sdk.txt; run \"make cuda-sdk\"" >&2; exit 1; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-compile "$work"
+snapshot
+compile "$work/src" "$work"
 mkdir -p "$images"
 rm -f "$images"/*.tar.gz
 mv "$work"/*.tar.gz "$images/"
 {
 	echo "# What kernels/cuda/images was compiled from. Written by tools/cuda/images.sh."
-	inputs
+	inputs "$work/src"
 	outputs "$images"
 } >"$images/manifest.txt"
 du -ch "$images"/*.tar.gz | sed 's/^/  /'

@@ -12,7 +12,7 @@ pins=$here/sdk.txt
 want=$(sha256sum <"$pins" | cut -d' ' -f1)
 
 if [ "$(cat "$dir/sdk.sha256" 2>/dev/null)" = "$want" ]; then
-	echo "$dir: CUDA SDK in place ($("$dir/bin/nvcc" --version | grep -o 'V[0-9.]*'))"
+	echo "$dir: CUDA SDK in place ($("$dir/bin/nvcc" --version | grep -o 'V[0-9][0-9.]*'))"
 	exit 0
 fi
 if [ "$(uname -sm)" != "Linux x86_64" ]; then

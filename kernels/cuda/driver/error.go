@@ -82,7 +82,7 @@ func refused(err error, format string, args ...any) error {
 var hints = map[Code]string{
 	InvalidImage:          "the kernel image is damaged, or made for another kind of device",
 	NoBinaryForDevice:     "no kernel image fits this device; rebuild them for it with \"make cuda-images\"",
-	UnsupportedPTXVersion: "the driver is older than the kernel images' compiler; CUDA 13.0's needs driver 580 or newer",
+	UnsupportedPTXVersion: "the driver is older than the compiler of the kernel images",
 	IllegalAddress:        "a kernel read or wrote outside its memory, now or earlier; the device can't be used until the process restarts",
 	LaunchFailed:          "a kernel failed, now or earlier; the device can't be used until the process restarts",
 }

@@ -25,6 +25,10 @@ type Module struct {
 	handle  unsafe.Pointer
 }
 
+// imagesCUDA is the major version of CUDA whose compiler makes our images
+// (tools/cuda/sdk.txt). Drivers of an older one can't load them.
+const imagesCUDA = 13
+
 // LoadModule loads a cubin, a fat binary or PTX. PTX is compiled for the
 // device, which can take seconds. The name is for errors. The image is copied.
 func (c *Context) LoadModule(name string, image []byte) (*Module, error) {
@@ -40,6 +44,10 @@ func (c *Context) LoadModule(name string, image []byte) (*Module, error) {
 	if code != 0 {
 		err := failed(code, "loading kernel image %s on %s (compute capability %d.%d)",
 			name, c.properties.Name, c.properties.Major, c.properties.Minor)
+		if major, minor := Version(); major < imagesCUDA {
+			err = fmt.Errorf("%w; this driver supports CUDA %d.%d, and the kernel images need %d.0 or newer: update the driver",
+				err, major, minor, imagesCUDA)
+		}
 		if said := strings.TrimSpace(C.GoString(&log[0])); said != "" {
 			err = fmt.Errorf("%w; the driver's compiler said: %s", err, said)
 		}

@@ -189,49 +189,55 @@ template <typename T, int D> struct Decode {
   }
 };
 
-// combine joins the splits of one row of one query head.
+constexpr int combineThreads = 256; // and the largest number of splits
+
+// combine joins the splits of one row of one query head. Its threads take 4
+// columns each, and share out the splits between groups that cover a row.
 template <typename T>
 __device__ __forceinline__ void combine(void* out, i64 outStride, float* lse, i64 lseStride, const float* partialOut, const float* partialLSE,
-                                        i64 rows, i64 heads, int splits, int flags) {
-  constexpr int maxSplits = 256;
-  __shared__ float weights[maxSplits];
-  __shared__ Joined shared;
+                                        i64 rows, i64 heads, int splits, int headDim, int flags) {
+  __shared__ float weights[combineThreads], tops[combineThreads / 32];
+  __shared__ float4 parts[combineThreads];
   const i64 row = blockIdx.x, head = blockIdx.y, step = heads * rows, at = head * rows + row;
-  const int D = blockDim.x, d = threadIdx.x;
-  if (d < 32) {
-    float top = minusInfinity(), total = 0;
-    for (int i = d; i < splits; i += 32) top = fmaxf(top, partialLSE[i * step + at]);
+  const int t = threadIdx.x;
+  const float mine = t < splits ? partialLSE[t * step + at] : minusInfinity();
+  float top = mine;
 #pragma unroll
-    for (int k = 16; k > 0; k >>= 1) top = fmaxf(top, __shfl_xor_sync(wholeWarp, top, k));
-    for (int i = d; i < splits; i += 32) {
-      const float w = top == minusInfinity() ? 0 : expf(partialLSE[i * step + at] - top);
-      weights[i] = w;
-      total += w;
-    }
-    total = warpSum(total);
-    if (d == 0) {
-      float* old = lse + head * lseStride + row;
-      Joined joined = {total > 0 ? top + logf(total) : minusInfinity(), 0, 1};
-      if (flags & mergeFlag) joined = join(*old, joined.lse);
-      *old = joined.lse;
-      joined.second = total > 0 ? joined.second / total : 0;
-      shared = joined;
-    }
-  }
+  for (int k = 16; k > 0; k >>= 1) top = fmaxf(top, __shfl_xor_sync(wholeWarp, top, k));
+  if (t % 32 == 0) tops[t / 32] = top;
   __syncthreads();
-  float value = 0;
+#pragma unroll
+  for (int i = 0; i < combineThreads / 32; i++) top = fmaxf(top, tops[i]);
+  const float weight = top == minusInfinity() ? 0 : expf(mine - top);
+  weights[t] = weight;
+  const float total = blockSum<combineThreads>(weight);
+
+  const int lanes = headDim / 4, groups = combineThreads / lanes, group = t / lanes, column = t % lanes;
+  float4 sum = make_float4(0, 0, 0, 0);
+  if (group < groups) {
+    const float* from = partialOut + at * headDim + 4 * column;
 #pragma unroll 8
-  for (int i = 0; i < splits; i++) value += weights[i] * partialOut[(i * step + at) * D + d];
-  value *= shared.second;
-  const i64 to = row * outStride + head * D + d;
-  const bool add = (flags & mergeFlag) && shared.first != 0;
-  if (flags & floatOutFlag) {
-    float* p = static_cast<float*>(out) + to;
-    *p = add ? value + *p * shared.first : value;
-  } else {
-    T* p = static_cast<T*>(out) + to;
-    *p = fromFloat<T>(add ? value + toFloat(*p) * shared.first : value);
+    for (int i = group; i < splits; i += groups) {
+      const float4 v = *reinterpret_cast<const float4*>(from + i * step * headDim);
+      const float w = weights[i];
+      sum = make_float4(sum.x + w * v.x, sum.y + w * v.y, sum.z + w * v.z, sum.w + w * v.w);
+    }
   }
+  parts[t] = sum;
+  float* const old = lse + head * lseStride + row;
+  Joined joined = {total > 0 ? top + logf(total) : minusInfinity(), 0, 1};
+  if (flags & mergeFlag) joined = join(*old, joined.lse);
+  __syncthreads(); // the parts are there, and all have read the old log-sum-exp
+  if (t == 0) *old = joined.lse;
+  if (t >= lanes) return;
+  for (int g = 1; g < groups; g++) {
+    const float4 v = parts[g * lanes + t];
+    sum = make_float4(sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w);
+  }
+  const float share = total > 0 ? joined.second / total : 0;
+  const i64 to = row * outStride + head * headDim + 4 * t;
+  storePair<T>(out, to, make_float2(sum.x, sum.y), joined.first, share, flags);
+  storePair<T>(out, to + 2, make_float2(sum.z, sum.w), joined.first, share, flags);
 }
 
 #define ATTENTION_DECODE(T, NAME, D)                                                                          \
@@ -245,9 +251,9 @@ __device__ __forceinline__ void combine(void* out, i64 outStride, float* lse, i6
   ATTENTION_DECODE(T, NAME, 96)                                                                                          \
   ATTENTION_DECODE(T, NAME, 128)                                                                                         \
   ATTENTION_DECODE(T, NAME, 256)                                                                                         \
-  extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(                                            \
+  extern "C" __global__ void __launch_bounds__(combineThreads) attention_combine_##NAME(                                 \
       void* out, i64 outStride, float* lse, i64 lseStride, const float* partialOut, const float* partialLSE, i64 rows,   \
-      i64 heads, i64 splits, i64 flags) {                                                                                \
+      i64 heads, i64 splits, i64 headDim, i64 flags) {                                                                   \
     combine<T>(out, outStride, lse, lseStride, partialOut, partialLSE, rows, heads, static_cast<int>(splits),            \
-               static_cast<int>(flags));                                                                                 \
+               static_cast<int>(headDim), static_cast<int>(flags));                                                      \
   }

@@ -14,7 +14,7 @@
 template <int HeadDim> struct PrefillShape {
   static constexpr int threads = 128;
   static constexpr int M = HeadDim > 128 ? 64 : 128;
-  static constexpr int N = 64;
+  static constexpr int N = HeadDim > 128 ? 32 : HeadDim == 64 ? 128 : 64;
 };
 
 template <typename T, int D> struct Prefill {
@@ -90,6 +90,7 @@ template <typename T, int D> struct Prefill {
   __device__ __forceinline__ void weigh(float scale2) {
 #pragma unroll
     for (int i = 0; i < rowTiles; i++) {
+      float shrink[2];
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         float t = top[i][half];
@@ -99,9 +100,9 @@ template <typename T, int D> struct Prefill {
         t = fmaxf(t, __shfl_xor_sync(wholeWarp, t, 2));
         // A row that has seen no key yet has no finite top; any number serves.
         const float base = t == minusInfinity() ? 0.f : t * scale2;
-        const float shrink = exp2Fast(top[i][half] * scale2 - base);
+        shrink[half] = exp2Fast(top[i][half] * scale2 - base);
         top[i][half] = t;
-        float total = sum[i][half] * shrink;
+        float total = sum[i][half] * shrink[half];
 #pragma unroll
         for (int n = 0; n < N / 8; n++) {
           s[i][n][half * 2] = exp2Fast(s[i][n][half * 2] * scale2 - base);
@@ -109,10 +110,15 @@ template <typename T, int D> struct Prefill {
           total += s[i][n][half * 2] + s[i][n][half * 2 + 1];
         }
         sum[i][half] = total;
+      }
+      // After the first tiles a new top is rare, and a warp without one has nothing to bring along.
+      if (__any_sync(wholeWarp, shrink[0] != 1 || shrink[1] != 1)) {
 #pragma unroll
         for (int d = 0; d < D / 8; d++) {
-          o[i][d][half * 2] *= shrink;
-          o[i][d][half * 2 + 1] *= shrink;
+          o[i][d][0] *= shrink[0];
+          o[i][d][1] *= shrink[0];
+          o[i][d][2] *= shrink[1];
+          o[i][d][3] *= shrink[1];
         }
       }
     }

@@ -15,6 +15,8 @@ constexpr i64 accumulateFlag = 1, floatResultFlag = 2;
 struct GemvShape {
   static constexpr int threads = 256, warps = threads / 32, columns = 16;
   static constexpr int unrolled = 4; // steps of 32 inputs whose loads are under way together
+  // resident is how many blocks are to fit on a multiprocessor; decoding blocks takes more registers.
+  template <typename W> static constexpr int resident() { return isQuantised<W>::value ? 3 : 4; }
 };
 
 template <typename T> struct GemvArgs {
@@ -38,14 +40,17 @@ template <typename T> struct GemvArgs {
   }
 };
 
+template <int Tiles> struct Sums {
+  float at[GemvShape::warps][8 * Tiles][GemvShape::columns + 1];
+};
+
 // addWarps adds the warps' sums, each c[tile][4] of a lane in the order of an mma's result, and stores them.
-template <typename T, int Tiles> __device__ __forceinline__ void addWarps(const GemvArgs<T>& a, const float (&c)[Tiles][4]) {
-  __shared__ float sums[GemvShape::warps][8 * Tiles][GemvShape::columns + 1];
+template <typename T, int Tiles> __device__ __forceinline__ void addWarps(const GemvArgs<T>& a, const float (&c)[Tiles][4], Sums<Tiles>& sums) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, p = lane % 4;
 #pragma unroll
   for (int t = 0; t < Tiles; t++) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) sums[warp][t * 8 + 2 * p + (i & 1)][g + 8 * (i >> 1)] = c[t][i];
+    for (int i = 0; i < 4; i++) sums.at[warp][t * 8 + 2 * p + (i & 1)][g + 8 * (i >> 1)] = c[t][i];
   }
   __syncthreads();
   const int row = threadIdx.x / GemvShape::columns, i = threadIdx.x % GemvShape::columns;
@@ -53,12 +58,12 @@ template <typename T, int Tiles> __device__ __forceinline__ void addWarps(const 
   if (row >= a.rows || column >= a.out) return;
   float total = 0;
 #pragma unroll
-  for (int k = 0; k < GemvShape::warps; k++) total += sums[k][row][i];
+  for (int k = 0; k < GemvShape::warps; k++) total += sums.at[k][row][i];
   a.store(row, column, total);
 }
 
 // gemvPlain multiplies weights of the activations' own type.
-template <typename T, int Tiles> __device__ __forceinline__ void gemvPlain(const GemvArgs<T>& a) {
+template <typename T, int Tiles> __device__ __forceinline__ void gemvPlain(const GemvArgs<T>& a, uint8_t* shared) {
   constexpr int U = GemvShape::unrolled;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, p = lane % 4;
   const int column = blockIdx.x * GemvShape::columns + g;
@@ -71,7 +76,7 @@ template <typename T, int Tiles> __device__ __forceinline__ void gemvPlain(const
   for (int t = 0; t < Tiles; t++) x[t] = a.x + min(g + 8 * t, a.rows - 1) * a.xStride;
   float c[Tiles][4] = {};
   for (int step = warp * U; step * 32 < a.in; step += GemvShape::warps * U) {
-    uint4 wv[U][2], xv[U][Tiles];
+    uint4 wv[U][2];
 #pragma unroll
     for (int u = 0; u < U; u++) {
       const int k = (step + u) * 32 + p * 8;
@@ -81,23 +86,17 @@ template <typename T, int Tiles> __device__ __forceinline__ void gemvPlain(const
 #pragma unroll
     for (int u = 0; u < U; u++) {
       const int k = (step + u) * 32 + p * 8;
-#pragma unroll
-      for (int t = 0; t < Tiles; t++) {
-        xv[u][t] = k < a.in && g + 8 * t < a.rows ? *reinterpret_cast<const uint4*>(x[t] + k) : zero;
-      }
-    }
-#pragma unroll
-    for (int u = 0; u < U; u++) {
       const uint32_t first[4] = {wv[u][0].x, wv[u][1].x, wv[u][0].y, wv[u][1].y};
       const uint32_t second[4] = {wv[u][0].z, wv[u][1].z, wv[u][0].w, wv[u][1].w};
 #pragma unroll
       for (int t = 0; t < Tiles; t++) {
-        mma<T>(c[t], first, xv[u][t].x, xv[u][t].y);
-        mma<T>(c[t], second, xv[u][t].z, xv[u][t].w);
+        const uint4 xv = k < a.in && g + 8 * t < a.rows ? *reinterpret_cast<const uint4*>(x[t] + k) : zero;
+        mma<T>(c[t], first, xv.x, xv.y);
+        mma<T>(c[t], second, xv.z, xv.w);
       }
     }
   }
-  addWarps<T, Tiles>(a, c);
+  addWarps<T, Tiles>(a, c, *reinterpret_cast<Sums<Tiles>*>(shared));
 }
 
 __device__ __forceinline__ uint32_t addPairs(uint32_t v, float by, bf16) {
@@ -113,7 +112,7 @@ __device__ __forceinline__ uint32_t addPairs(uint32_t v, float by, f16) {
 // exactly: a byte placed in the mantissa of a power of two counts in ones.
 // bf16 has room for 7 bits so; full bytes go by way of f32.
 template <typename T, int Offset> __device__ __forceinline__ void bytePairs(uint32_t bytes, uint32_t& first, uint32_t& second) {
-  if constexpr (sizeof(T) == sizeof(f16) && !__is_same(T, bf16)) {
+  if constexpr (__is_same(T, f16)) {
     first = addPairs(__byte_perm(bytes, 0x64646464u, 0x4140), -1024.f - Offset, T());
     second = addPairs(__byte_perm(bytes, 0x64646464u, 0x4342), -1024.f - Offset, T());
   } else if constexpr (Offset <= 16) {
@@ -135,50 +134,77 @@ template <typename T> __device__ __forceinline__ uint2 fourOf(const T* x, bool a
   return make_uint2(h[0] | static_cast<uint32_t>(h[1]) << 16, h[2] | static_cast<uint32_t>(h[3]) << 16);
 }
 
+// Stage is a warp's part of shared memory: 8 blocks of each of 16 rows. Blocks
+// are aligned to 2 bytes only, but 8 of them are a multiple of 16 bytes, so
+// with one 16-byte word more they are copied by whole words wherever they begin.
+template <typename W> struct Stage {
+  static constexpr int blocks = 8, words = blocks * W::bytes / 16 + 1;
+  static constexpr int pitch = (words | 1) * 16; // an odd number of words: 8 rows lie in 8 groups of banks
+  static constexpr int bytes = GemvShape::columns * pitch;
+
+  // copy starts copying the blocks from `first` on of a row to its place, and stops at the end of the row.
+  __device__ __forceinline__ static void copy(uint32_t shared, const uint8_t* row, int first, int rowBytes, int word) {
+    const uint8_t* from = row + first * W::bytes;
+    const uint8_t* aligned = from - (reinterpret_cast<uintptr_t>(from) & 15) + word * 16;
+    const int left = static_cast<int>(row + rowBytes - aligned);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared + word * 16), "l"(left > 0 ? aligned : row), "r"(max(0, min(16, left)))
+                 : "memory");
+  }
+};
+
 // gemvQuantised multiplies the integers of a block as they are, and scales the
 // block's sums in f32. The minimum counts as often as the inputs add up to,
-// which a product with ones finds.
-template <typename T, typename W, int Tiles> __device__ __forceinline__ void gemvQuantised(const GemvArgs<T>& a) {
-  constexpr int U = GemvShape::unrolled;
+// which a product with ones finds. Each warp brings its own blocks through its
+// own part of shared memory; other warps compute meanwhile.
+template <typename T, typename W, int Tiles> __device__ __forceinline__ void gemvQuantised(const GemvArgs<T>& a, uint8_t* shared) {
+  using S = Stage<W>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, p = lane % 4;
-  const int column = blockIdx.x * GemvShape::columns + g, blocks = a.in / blockElements;
+  const int column = blockIdx.x * GemvShape::columns, blocks = a.in / blockElements, rowBytes = blocks * W::bytes;
   const bool aligned = (reinterpret_cast<uintptr_t>(a.x) & 7) == 0 && (a.xStride & 3) == 0;
-  const uint8_t* w[2];
+  uint8_t* const stage = shared + warp * S::bytes;
+  const uint32_t stageAddress = static_cast<uint32_t>(__cvta_generic_to_shared(stage));
+  const uint8_t* const w = static_cast<const uint8_t*>(a.w);
+  const i64 step = a.wStride / blockElements * W::bytes;
+  const uint8_t* mine[2]; // the rows that this lane multiplies
 #pragma unroll
-  for (int i = 0; i < 2; i++) w[i] = static_cast<const uint8_t*>(rowAt<W>(a.w, min(column + 8 * i, a.out - 1), a.wStride));
+  for (int i = 0; i < 2; i++) mine[i] = w + min(column + g + 8 * i, a.out - 1) * step;
   const T* x[Tiles];
 #pragma unroll
-  for (int t = 0; t < Tiles; t++) x[t] = a.x + min(g + 8 * t, a.rows - 1) * a.xStride;
+  for (int t = 0; t < Tiles; t++) x[t] = a.x + min(g + 8 * t, a.rows - 1) * a.xStride + 4 * p;
   const uint32_t one = pack2<T>(1, 1), ones[4] = {one, one, one, one};
   float c[Tiles][4] = {};
-  for (int step = warp * U; step < blocks; step += GemvShape::warps * U) {
-    typename W::Raw raw[U][2];
+  for (int first = warp * S::blocks; first < blocks; first += GemvShape::warps * S::blocks) {
 #pragma unroll
-    for (int u = 0; u < U; u++) {
-      const int block = min(step + u, blocks - 1);
-#pragma unroll
-      for (int i = 0; i < 2; i++) raw[u][i] = W::load(w[i] + block * W::bytes, p);
+    for (int i = 0; i < (GemvShape::columns * S::words + 31) / 32; i++) {
+      const int at = i * 32 + lane, row = at / S::words;
+      if (row < GemvShape::columns) S::copy(stageAddress + row * S::pitch, w + min(column + row, a.out - 1) * step, first, rowBytes, at % S::words);
     }
+    commitCopies();
+    waitCopies<0>();
+    __syncwarp();
+    const uint8_t* at[2];
 #pragma unroll
-    for (int u = 0; u < U; u++) {
-      if (step + u >= blocks) break;
-      const Quarter top = W::decode(raw[u][0], p), bottom = W::decode(raw[u][1], p);
-      uint32_t first[4], second[4];
-      bytePairs<T, W::offset>(top.lo, first[0], first[2]);
-      bytePairs<T, W::offset>(bottom.lo, first[1], first[3]);
-      bytePairs<T, W::offset>(top.hi, second[0], second[2]);
-      bytePairs<T, W::offset>(bottom.hi, second[1], second[3]);
+    for (int i = 0; i < 2; i++) at[i] = stage + (g + 8 * i) * S::pitch + (reinterpret_cast<uintptr_t>(mine[i] + first * W::bytes) & 15);
+    const int here = min(S::blocks, blocks - first);
+#pragma unroll 2
+    for (int u = 0; u < here; u++) {
+      const Quarter top = W::decode(W::load(at[0] + u * W::bytes, p), p), bottom = W::decode(W::load(at[1] + u * W::bytes, p), p);
+      uint32_t lower[4], upper[4];
+      bytePairs<T, W::offset>(top.lo, lower[0], lower[2]);
+      bytePairs<T, W::offset>(bottom.lo, lower[1], lower[3]);
+      bytePairs<T, W::offset>(top.hi, upper[0], upper[2]);
+      bytePairs<T, W::offset>(bottom.hi, upper[1], upper[3]);
 #pragma unroll
       for (int t = 0; t < Tiles; t++) {
         uint2 x1 = make_uint2(0, 0), x2 = x1;
         if (g + 8 * t < a.rows) {
-          const T* at = x[t] + (step + u) * blockElements + 4 * p;
-          x1 = fourOf(at, aligned);
-          x2 = fourOf(at + 16, aligned);
+          const T* inputs = x[t] + (first + u) * blockElements;
+          x1 = fourOf(inputs, aligned);
+          x2 = fourOf(inputs + 16, aligned);
         }
         float sum[4] = {};
-        mma<T>(sum, first, x1.x, x1.y);
-        mma<T>(sum, second, x2.x, x2.y);
+        mma<T>(sum, lower, x1.x, x1.y);
+        mma<T>(sum, upper, x2.x, x2.y);
         c[t][0] += top.scale * sum[0];
         c[t][1] += top.scale * sum[1];
         c[t][2] += bottom.scale * sum[2];
@@ -194,8 +220,10 @@ template <typename T, typename W, int Tiles> __device__ __forceinline__ void gem
         }
       }
     }
+    __syncwarp(); // the stage is free
   }
-  addWarps<T, Tiles>(a, c);
+  __syncthreads(); // and so is everybody's
+  addWarps<T, Tiles>(a, c, *reinterpret_cast<Sums<Tiles>*>(shared));
 }
 
 // gemvAny takes any plain type and alignment, an element at a time in f32.
@@ -226,12 +254,14 @@ template <typename T, typename W> __device__ __forceinline__ void gemvAny(const 
 
 template <typename T, typename W> __device__ __forceinline__ void gemv(const GemvArgs<T>& a) {
   if constexpr (isQuantised<W>::value) {
-    a.rows <= 8 ? gemvQuantised<T, W, 1>(a) : gemvQuantised<T, W, 2>(a);
+    __shared__ __align__(16) uint8_t shared[GemvShape::warps * Stage<W>::bytes];
+    a.rows <= 8 ? gemvQuantised<T, W, 1>(a, shared) : gemvQuantised<T, W, 2>(a, shared);
   } else if constexpr (__is_same(T, W)) {
+    __shared__ __align__(16) uint8_t shared[sizeof(Sums<2>)];
     if (!vectors16(a.x, a.xStride, a.in) || !vectors16(a.w, a.wStride, a.in)) {
       gemvAny<T, W>(a);
     } else {
-      a.rows <= 8 ? gemvPlain<T, 1>(a) : gemvPlain<T, 2>(a);
+      a.rows <= 8 ? gemvPlain<T, 1>(a, shared) : gemvPlain<T, 2>(a, shared);
     }
   } else {
     gemvAny<T, W>(a);
@@ -239,7 +269,7 @@ template <typename T, typename W> __device__ __forceinline__ void gemv(const Gem
 }
 
 #define GEMV(T, NAME, W, WNAME)                                                                                              \
-  extern "C" __global__ void __launch_bounds__(GemvShape::threads)                                                           \
+  extern "C" __global__ void __launch_bounds__(GemvShape::threads, GemvShape::resident<W>())                                                         \
       gemv_##NAME##_##WNAME(void* y, i64 yStride, const T* x, i64 xStride, const void* w, i64 wStride, i64 rows, i64 in,     \
                             i64 out, i64 flags) {                                                                            \
     gemv<T, W>(GemvArgs<T>{y, yStride, x, xStride, w, wStride, static_cast<int>(rows), static_cast<int>(in),                 \

@@ -116,14 +116,24 @@ template <> struct isQuantised<Q5_1> { static constexpr bool value = true; };
 template <typename T, typename W> __device__ __forceinline__ void decodeRow(T* out, const void* row, i64 from, i64 to) {
   if constexpr (isQuantised<W>::value) {
     const uint8_t* blocks = static_cast<const uint8_t*>(row);
+    const bool aligned = (reinterpret_cast<uintptr_t>(out) & 7) == 0;
     for (i64 i = from / 8 + threadIdx.x; i < to / 8; i += blockDim.x) {
       const i64 block = i / 4;
       const int q = i % 4;
       const Quarter o = W::decode(W::load(blocks + block * W::bytes, q), q);
+      float v[8];
 #pragma unroll
       for (int j = 0; j < 8; j++) {
         const int u = (j < 4 ? o.lo : o.hi) >> (8 * (j & 3)) & 255;
-        out[block * blockElements + 4 * q + (j & 3) + (j >> 2) * 16] = fromFloat<T>(o.scale * (u - W::offset) + o.minimum);
+        v[j] = o.scale * (u - W::offset) + o.minimum;
+      }
+      T* to = out + block * blockElements + 4 * q;
+      if (aligned) {
+        *reinterpret_cast<uint2*>(to) = make_uint2(pack2<T>(v[0], v[1]), pack2<T>(v[2], v[3]));
+        *reinterpret_cast<uint2*>(to + 16) = make_uint2(pack2<T>(v[4], v[5]), pack2<T>(v[6], v[7]));
+      } else {
+#pragma unroll
+        for (int j = 0; j < 8; j++) to[(j & 3) + (j >> 2) * 16] = fromFloat<T>(v[j]);
       }
     }
   } else {

@@ -1,0 +1,63 @@
+//go:build linux
+
+package driver
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBLASPaths(t *testing.T) {
+	env := map[string]string{
+		"HEADINFER_CUBLAS": "/site-packages" + string(filepath.ListSeparator) + "/x/libcublasLt.so.13.0.2",
+		"CUDA_HOME":        "/toolkit",
+	}
+	glob := func(pattern string) ([]string, error) {
+		if strings.Contains(pattern, "[") {
+			return []string{"/usr/local/cuda-12.8/lib64", "/usr/local/cuda-13.0/lib64"}, nil
+		}
+		return nil, nil
+	}
+	got := blasPaths(func(name string) string { return env[name] }, glob)
+	// Each of these comes before the next.
+	want := []string{
+		"/site-packages/libcublasLt.so.13",
+		"/site-packages/libcublasLt.so.12",
+		"/site-packages/nvidia/cu13/lib/libcublasLt.so.13",
+		"/site-packages/nvidia/cublas/lib/libcublasLt.so.12",
+		"/x/libcublasLt.so.13.0.2",
+		"libcublasLt.so.13",
+		"libcublasLt.so.12",
+		"/toolkit/lib64/libcublasLt.so.13",
+		"/usr/local/cuda/lib64/libcublasLt.so.13",
+		"/usr/local/cuda-13.0/lib64/libcublasLt.so.13",
+		"/usr/local/cuda-12.8/lib64/libcublasLt.so.12",
+	}
+	last := -1
+	for _, w := range want {
+		i := slices.Index(got, filepath.FromSlash(w))
+		if filepath.Base(w) == w {
+			i = slices.Index(got, w)
+		}
+		if i <= last {
+			t.Errorf("%s is at %d, expected after %d, in\n%s", w, i, last, strings.Join(got, "\n"))
+		}
+		last = i
+	}
+	if slices.ContainsFunc(got, func(p string) bool { return strings.Contains(p, "[") }) {
+		t.Errorf("a glob was not expanded:\n%s", strings.Join(got, "\n"))
+	}
+	sorted := slices.Sorted(slices.Values(got))
+	if len(slices.Compact(sorted)) != len(got) {
+		t.Errorf("something is searched twice:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+func TestBLASPathsWithoutSettings(t *testing.T) {
+	got := blasPaths(func(string) string { return "" }, filepath.Glob)
+	if len(got) < 3 || got[0] != blasNames[0] {
+		t.Errorf("without settings the loader's own search should come first, got %v", got)
+	}
+}

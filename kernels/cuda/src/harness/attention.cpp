@@ -1,0 +1,89 @@
+#include "attention.h"
+
+#include <algorithm>
+
+static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
+
+int Problem::keys() const {
+  int n = 0;
+  for (const Piece& p : pieces) n += p.tokens;
+  return n;
+}
+
+static Matrix filled(Rng& r, Type t, int64_t rows, int64_t cols, int64_t gap, bool onDevice) {
+  if (!onDevice) return randomMatrix(r, t, rows, cols, gap);
+  const Matrix m = poisoned(t, rows, cols, gap);
+  if (rows * cols == 0) return m;
+  launch(std::string("random_") + name(t), {up(cols, 256), static_cast<unsigned>(std::min<int64_t>(rows, 65535))}, 128, 0, m.at(), m.stride,
+         rows, cols, int64_t(r()), 0.0, 1.0);
+  return m;
+}
+
+Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
+  Problem p{s.t, s.headDim, s.rows, s.kvHeads, s.group, s.causal, s.merge, s.floatOut, 1 / std::sqrt(s.headDim), {}, {}, {}, {}};
+  const int width = p.heads() * s.headDim;
+  const Type result = s.floatOut ? F32 : s.t;
+  p.q = filled(r, s.t, s.rows, width, 8 * uniform(r, 0, 3), onDevice);
+  if (s.merge) {
+    p.out = filled(r, result, s.rows, width, 4, onDevice);
+    p.lse = filled(r, F32, p.heads(), s.rows, 1, onDevice);
+    if (!onDevice) {
+      // As large as the log-sum-exp of the keys here, so that both sides count.
+      const double level = std::log(std::max(1, p.keys()));
+      p.lse = put(F32, p.heads(), s.rows, 1, [&] { return level + normal(r); });
+    }
+  } else {
+    p.out = poisoned(result, s.rows, width, 4);
+    p.lse = poisoned(F32, p.heads(), s.rows, 1);
+  }
+  for (int tokens : s.tokens) {
+    const int gap = 8 * uniform(r, 0, 3);
+    p.pieces.push_back({tokens, filled(r, s.t, s.kvHeads, int64_t(tokens) * s.headDim, gap, onDevice),
+                        filled(r, s.t, s.kvHeads, int64_t(tokens) * s.headDim, gap, onDevice)});
+  }
+  return p;
+}
+
+int goodSplits(const Problem& p) {
+  const int blocks = p.kvHeads * up(p.rows * p.group, 64);
+  return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(p.keys(), 256)), 256}));
+}
+
+void attend(const Problem& p, Kernel kernel, int splits) {
+  const int64_t flags = (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0);
+  std::vector<uint64_t> words = {p.q.at(),          word(p.q.stride), p.out.at(),    word(p.out.stride), p.lse.at(), word(p.lse.stride), word(p.rows),
+                                 word(p.group), word(p.scale),    word(flags), word(int(p.pieces.size()))};
+  for (size_t i = 0; i < 4; i++) {
+    if (i < p.pieces.size()) {
+      const Problem::Piece& piece = p.pieces[i];
+      words.insert(words.end(), {piece.k.at(), piece.v.at(), word(piece.tokens), word(piece.k.stride)});
+    } else {
+      words.insert(words.end(), {word(int64_t(0)), word(int64_t(0)), word(int64_t(-7)), word(int64_t(-7))});
+    }
+  }
+  const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim);
+  const unsigned kvHeads = p.kvHeads, packed = p.rows * p.group;
+  if (kernel == GENERIC) {
+    words.push_back(word(p.headDim));
+    return launchWords("attention_generic_" + t, {static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads())}, 128, 0, words);
+  }
+  if (kernel == PREFILL) {
+    const int M = p.headDim > 128 ? 64 : 128;
+    const unsigned shared = p.headDim <= 96 ? 49152 : 65536;
+    return launchWords("attention_prefill_" + t + hd, {up(packed, M), kvHeads}, 128, shared, words);
+  }
+  if (splits == 0) splits = goodSplits(p);
+  // Kept, so that timed calls don't allocate.
+  static std::shared_ptr<Memory> partial;
+  const size_t results = size_t(splits) * p.heads() * p.rows, bytes = results * (p.headDim + 1) * 4;
+  if (!partial || partial->bytes != bytes) {
+    synchronize();
+    partial = std::make_shared<Memory>(bytes);
+  }
+  const uint64_t partialLSE = partial->at + results * p.headDim * 4;
+  words.insert(words.end(), {partial->at, partialLSE, word(splits)});
+  launchWords("attention_decode_" + t + hd, {static_cast<unsigned>(splits), kvHeads, up(packed, 64)}, 128, p.headDim == 64 ? 65536 : 98304, words);
+  launch("attention_combine_" + t, {static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads())}, 256, 0, p.out.at(), p.out.stride,
+         p.lse.at(), p.lse.stride, uint64_t(partial->at), partialLSE, p.rows, p.heads(), splits,
+         p.headDim, flags);
+}

@@ -1,0 +1,166 @@
+// Tests of attention against the definition in double precision, and of the
+// fast kernels against the generic one where the host would take too long.
+
+#include <algorithm>
+
+#include "attention.h"
+
+static const char* const kernelNames[] = {"prefill", "decode", "generic"};
+
+struct Expected {
+  std::vector<double> out, lse;
+};
+
+static void fold(double& lse, double* out, double oldLSE, const double* old, int n) {
+  const double top = std::max(lse, oldLSE);
+  if (std::isinf(top)) return;
+  const double a = std::exp(lse - top), b = std::exp(oldLSE - top);
+  for (int i = 0; i < n; i++) out[i] = (a * out[i] + b * old[i]) / (a + b);
+  lse = top + std::log(a + b);
+}
+
+static Expected expected(const Problem& p) {
+  const int D = p.headDim, keys = p.keys(), width = p.heads() * D;
+  Expected e{std::vector<double>(p.rows * width), std::vector<double>(p.heads() * p.rows)};
+  parallel(int64_t(p.rows) * p.heads(), [&](int64_t at) {
+    const int row = at / p.heads(), head = at % p.heads(), kvHead = head / p.group;
+    const int visible = p.causal ? std::max(0, keys - p.rows + row + 1) : keys;
+    const double* q = p.q.v.data() + row * width + head * D;
+    std::vector<double> scores;
+    std::vector<const double*> values;
+    for (const auto& piece : p.pieces) {
+      for (int j = 0; j < piece.tokens && int(scores.size()) < visible; j++) {
+        const double* k = piece.k.v.data() + (int64_t(kvHead) * piece.tokens + j) * D;
+        double sum = 0;
+        for (int d = 0; d < D; d++) sum += q[d] * k[d];
+        scores.push_back(sum * p.scale);
+        values.push_back(piece.v.v.data() + (int64_t(kvHead) * piece.tokens + j) * D);
+      }
+    }
+    double* out = e.out.data() + row * width + head * D;
+    double& lse = e.lse[head * p.rows + row];
+    lse = -INFINITY;
+    if (!scores.empty()) {
+      const double top = *std::max_element(scores.begin(), scores.end());
+      double sum = 0;
+      for (double s : scores) sum += std::exp(s - top);
+      for (size_t j = 0; j < scores.size(); j++) {
+        const double w = std::exp(scores[j] - top) / sum;
+        for (int d = 0; d < D; d++) out[d] += w * values[j][d];
+      }
+      lse = top + std::log(sum);
+    }
+    if (p.merge) fold(lse, out, p.lse.v[head * p.rows + row], p.out.v.data() + row * width + head * D, D);
+  });
+  return e;
+}
+
+static std::string describe(Kernel k, const Shape& s, int splits) {
+  char text[300];
+  std::string pieces;
+  for (int n : s.tokens) pieces += (pieces.empty() ? "" : "+") + std::to_string(n);
+  snprintf(text, sizeof text, "%s %s head_dim %d, %d rows of %dx%d heads, %s keys%s%s%s, %d splits", kernelNames[k], name(s.t), s.headDim, s.rows,
+           s.kvHeads, s.group, pieces.c_str(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", to f32" : "", splits);
+  return text;
+}
+
+// tolerance is what rounding the weights, and the output, to the type may cost;
+// the generic kernel rounds the output alone.
+static double tolerance(Kernel k, const Shape& s) {
+  if (k == GENERIC) return s.floatOut ? 1e-5 : epsilon(s.t);
+  return epsilon(s.t);
+}
+
+static void testCase(Rng& r, Kernel k, const Shape& s, int splits) {
+  const Problem p = makeProblem(r, s, false);
+  const Expected want = expected(p);
+  attend(p, k, splits);
+  const std::string what = describe(k, s, splits);
+  near(what + ", output", read(p.out), want.out, tolerance(k, s));
+  near(what + ", log-sum-exp", read(p.lse), want.lse, 1e-5);
+}
+
+// The keys in one call, and in several calls that merge, all against the generic kernel.
+static void testLarge(Rng& r, Kernel k, Shape s) {
+  const Problem p = makeProblem(r, s, true);
+  Problem reference = p;
+  reference.floatOut = true;
+  reference.out = poisoned(F32, p.rows, p.out.cols, 0);
+  reference.lse = poisoned(F32, p.heads(), p.rows, 0);
+  attend(reference, GENERIC);
+  attend(p, k);
+  const std::string what = describe(k, s, 0);
+  near(what + ", output", read(p.out), read(reference.out), epsilon(s.t));
+  near(what + ", log-sum-exp", read(p.lse), read(reference.lse), 1e-5);
+  Problem part = p;
+  part.floatOut = true;
+  part.out = poisoned(F32, p.rows, p.out.cols, 2);
+  part.lse = poisoned(F32, p.heads(), p.rows, 0);
+  for (size_t i = 0; i < p.pieces.size(); i++) {
+    part.pieces = {p.pieces[i]};
+    part.causal = p.causal && i + 1 == p.pieces.size();
+    part.merge = i > 0;
+    attend(part, k);
+  }
+  near(what + ", merged, output", read(part.out), read(reference.out), epsilon(s.t));
+  near(what + ", merged, log-sum-exp", read(part.lse), read(reference.lse), 1e-5);
+}
+
+static std::vector<int> cut(Rng& r, int keys, int pieces) {
+  std::vector<int> at = {0, keys};
+  for (int i = 1; i < pieces; i++) at.push_back(uniform(r, 0, keys));
+  std::sort(at.begin(), at.end());
+  std::vector<int> lengths;
+  for (int i = 0; i < pieces; i++) lengths.push_back(at[i + 1] - at[i]);
+  return lengths;
+}
+
+static void testMerge(Rng& r, Type t) {
+  const int rows = uniform(r, 1, 30), heads = uniform(r, 1, 6), headDim = 8 * uniform(r, 1, 32), width = heads * headDim;
+  for (int flags : {0, 1, 4, 5}) {
+    const Matrix out = randomMatrix(r, flags & 4 ? F32 : t, rows, width, 4), out2 = randomMatrix(r, flags & 1 ? F32 : t, rows, width, 8);
+    int n = 0;
+    auto level = [&] { return n++ % 5 == 2 ? -INFINITY : 3 * normal(r); };
+    const Matrix lse = put(F32, heads, rows, 1, level), lse2 = put(F32, heads, rows, 2, level);
+    launch(std::string("merge_") + name(t), {static_cast<unsigned>(rows), static_cast<unsigned>(heads)}, 64, 0, out.at(), out.stride, lse.at(),
+           lse.stride, out2.at(), out2.stride, lse2.at(), lse2.stride, rows, heads, headDim, flags);
+    std::vector<double> want = out2.v, wantLSE = lse2.v;
+    for (int row = 0; row < rows; row++) {
+      for (int h = 0; h < heads; h++) {
+        double* o = want.data() + row * width + h * headDim;
+        if (std::isinf(wantLSE[h * rows + row]) && std::isinf(lse.v[h * rows + row])) std::fill(o, o + headDim, 0.0);
+        fold(wantLSE[h * rows + row], o, lse.v[h * rows + row], out.v.data() + row * width + h * headDim, headDim);
+      }
+    }
+    near(std::string("merge ") + name(t) + ", output", read(out), want, flags & 4 ? 1e-6 : epsilon(t));
+    near(std::string("merge ") + name(t) + ", log-sum-exp", read(lse), wantLSE, 1e-6);
+  }
+}
+
+void testAttention(Rng& r, bool small) {
+  for (Type t : activationTypes) {
+    testMerge(r, t);
+    for (int headDim : {16, 40, 64, 96, 128, 256}) {
+      const bool fast = headDim >= 64;
+      for (int variant = 0; variant < 8; variant++) {
+        const bool causal = variant & 1, merge = variant & 2, floatOut = variant & 4;
+        auto shape = [&](int rows, int keys) {
+          return Shape{t, headDim, rows, uniform(r, 1, 3), uniform(r, 1, 7), cut(r, keys, uniform(r, 1, 4)), causal, merge, floatOut};
+        };
+        if (small && (variant == 2 || variant == 5 || (t == F16 && variant))) continue;
+        const int most = small ? 150 : 700;
+        testCase(r, GENERIC, shape(uniform(r, 1, 20), uniform(r, 1, most)), 0);
+        if (!fast) continue;
+        for (int rows : {1, uniform(r, 2, 40), uniform(r, 60, small ? 70 : 200)}) testCase(r, PREFILL, shape(rows, rows + uniform(r, 0, most)), 0);
+        testCase(r, PREFILL, shape(33, uniform(r, 1, 32)), 0); // some queries see nothing
+        for (int rows : {1, uniform(r, 2, 8), 16}) {
+          for (int splits : {1, uniform(r, 2, 9)}) testCase(r, DECODE, shape(rows, uniform(r, 1, 2 * most)), splits);
+        }
+        testCase(r, DECODE, shape(3, uniform(r, 1, 5)), 7); // splits without keys, and queries that see nothing
+      }
+      if (!fast || small) continue;
+      testLarge(r, PREFILL, {t, headDim, 1000, 2, 4, {8192, 3001, 0, 1000}, true, false, false});
+      testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true});
+    }
+  }
+}

@@ -1,0 +1,119 @@
+// Times the kernels on shapes of Llama-3-8B and prints rates, and shares of the limits given below.
+
+#include "attention.h"
+#include "encodings.h"
+
+// What one H100 80GB reaches: a bf16 matrix product of cuBLAS, and a copy within the device.
+constexpr double matrixTeraflops = 798;
+
+static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
+
+static double memoryLimit() {
+  const size_t bytes = size_t(4) << 30;
+  Memory a(bytes), b(bytes);
+  const double ms = milliseconds([&] { CHECK(cuMemcpyDtoDAsync(b.at, a.at, bytes, nullptr)); }, 10);
+  return 2 * bytes / ms * 1e-6;
+}
+
+static void rate(const char* what, double ms, double bytes, double limit) {
+  const double rate = bytes / ms * 1e-6;
+  printf("%-64s %9.4f ms %8.0f GB/s %5.1f%%\n", what, ms, rate, 100 * rate / limit);
+}
+
+static void prefill(Rng& r, Shape s) {
+  const Problem p = makeProblem(r, s, true);
+  const double ms = milliseconds([&] { attend(p, PREFILL); }, 10);
+  const double n = p.keys(), pairs = s.causal ? s.rows * (n - s.rows) + 0.5 * s.rows * (s.rows + 1.0) : s.rows * n;
+  const double teraflops = 4 * pairs * p.heads() * s.headDim / ms * 1e-9;
+  char what[160];
+  snprintf(what, sizeof what, "prefill %s hd%d %dx%d heads, %d rows, %d keys%s%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows, p.keys(),
+           s.causal ? ", causal" : "", s.floatOut ? ", f32" : "");
+  printf("%-64s %9.4f ms %8.0f TFLOP/s %5.1f%%\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops);
+}
+
+static void decode(Rng& r, Shape s, double limit) {
+  // Two problems in turn, so that the second does not find its keys in the cache.
+  const Problem p[2] = {makeProblem(r, s, true), makeProblem(r, s, true)};
+  int turn = 0;
+  const double ms = milliseconds([&] { attend(p[turn++ & 1], DECODE); }, 20);
+  char what[160];
+  snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
+           p[0].keys(), goodSplits(p[0]));
+  rate(what, ms, 4.0 * p[0].keys() * s.headDim * s.kvHeads, limit);
+}
+
+static void gemv(Rng& r, Type t, Encoding e, int rows, int in, int out, double limit) {
+  // Weights of random bytes would hold NaN; a small set repeated is as good for timing, but not zeros.
+  const Weights tile = randomWeights(r, e, 16, in, 0);
+  const size_t step = tile.memory->bytes, copies = out / 16;
+  const int sets = 1 + (200 << 20) / int(step * copies); // more than the cache holds
+  std::vector<std::shared_ptr<Memory>> w;
+  for (int i = 0; i < sets; i++) {
+    w.push_back(std::make_shared<Memory>(step * copies));
+    for (size_t c = 0; c < copies; c++) CHECK(cuMemcpyDtoD(w[i]->at + c * step, tile.memory->at, step));
+  }
+  const Matrix x = randomMatrix(r, t, rows, in, 0), y = poisoned(t, rows, out, 0);
+  int turn = 0;
+  const double ms = milliseconds(
+      [&] {
+        launch(std::string("gemv_") + name(t) + "_" + name(e), {up(out, 16)}, 256, 0, y.at(), y.stride, x.at(), x.stride,
+               uint64_t(w[turn++ % sets]->at), in, rows, in, out, 0);
+      },
+      50);
+  char what[160];
+  snprintf(what, sizeof what, "gemv %s of %s, %d rows, %d to %d", name(t), name(e), rows, in, out);
+  rate(what, ms, double(step * copies), limit);
+}
+
+static void operators(Rng& r, double limit) {
+  const int rows = 8192, hidden = 4096, ffn = 14336;
+  const Matrix x = randomMatrix(r, BF16, 64, hidden, 0), w = randomMatrix(r, F32, 1, hidden, 0);
+  const Matrix a = poisoned(BF16, rows, 2 * ffn, 0), b = poisoned(BF16, rows, ffn, 0), c = poisoned(BF16, rows, hidden, 0);
+  auto fill = [&](const Matrix& m) {
+    launch("random_bf16", {up(m.cols, 256), unsigned(m.rows)}, 128, 0, m.at(), m.stride, m.rows, m.cols, int64_t(r()), 0.0, 1.0);
+  };
+  fill(a);
+  fill(b);
+  rate("random bf16 [8192, 28672]", milliseconds([&] { fill(a); }, 10), 2.0 * rows * 2 * ffn, limit);
+  rate("rmsnorm bf16 [8192, 4096]", milliseconds([&] {
+         launch("rmsnorm_bf16", {unsigned(rows)}, 256, 0, c.at(), c.stride, b.at(), b.stride, w.at(), rows, hidden, 1e-5);
+       }, 20), 4.0 * rows * hidden, limit);
+  rate("glu bf16 [8192, 14336]", milliseconds([&] {
+         launch("glu_bf16", {unsigned(rows), up(ffn, 1024)}, 128, 0, b.at(), b.stride, a.at(), a.stride, rows, ffn, 0);
+       }, 20), 6.0 * rows * ffn, limit);
+  const Matrix table = randomMatrix(r, F32, rows, 64, 0), k = poisoned(BF16, 8, rows * 128, 0), v = poisoned(BF16, 8, rows * 128, 0);
+  rate("rotate_split bf16 [8192, 32+8+8 heads of 128]", milliseconds([&] {
+         launch("rotate_split_bf16", {unsigned(rows)}, 256, 0, a.at(), a.stride, a.offset(4096), a.stride, a.offset(5120), a.stride, table.at(),
+                table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 0);
+       }, 20), 2.0 * 2 * rows * 6144, limit);
+  const Weights q = randomWeights(r, W_Q4_0, 4096, 4096, 0);
+  rate("dequantise bf16 of q4_0 [4096, 4096]", milliseconds([&] {
+         launch("dequantise_bf16_q4_0", {up(4096, 1024), 4096}, 128, 0, c.at(), c.stride, uint64_t(q.memory->at), q.stride, 4096, 4096);
+       }, 20), 4096.0 * 4096 * (2 + 18 / 32.0), limit);
+}
+
+void benchmark(Rng& r) {
+  const double limit = memoryLimit();
+  printf("copy within the device %.0f GB/s, read and written; matrix limit %.0f TFLOP/s\n", limit, matrixTeraflops);
+  for (Type t : activationTypes) prefill(r, {t, 128, 16384, 8, 4, {16384}, true, false, false});
+  prefill(r, {BF16, 128, 32768, 8, 4, {32768}, true, false, false});
+  prefill(r, {BF16, 128, 8192, 1, 4, {24576, 8192}, true, false, true});
+  prefill(r, {BF16, 128, 8192, 1, 4, {122880, 8192}, true, false, true});
+  prefill(r, {BF16, 128, 8192, 8, 4, {32768}, false, true, true});
+  for (int headDim : {64, 96, 256}) prefill(r, {BF16, headDim, 16384, 8, 2, {16384}, true, false, false});
+  for (int keys : {32768, 131072}) {
+    for (int rows : {1, 4, 8, 16}) decode(r, {BF16, 128, rows, 8, 4, {keys}, true, false, false}, limit);
+  }
+  decode(r, {BF16, 128, 1, 1, 4, {131072}, true, false, false}, limit);
+  for (int headDim : {64, 96, 256}) decode(r, {BF16, headDim, 1, 8, 4, {65536}, true, false, false}, limit);
+  for (Encoding e : encodings) {
+    if (e == W_F16) continue;
+    for (int rows : {1, 8}) gemv(r, BF16, e, rows, 4096, 14336, limit);
+  }
+  gemv(r, BF16, W_BF16, 16, 4096, 14336, limit);
+  gemv(r, BF16, W_BF16, 1, 4096, 4096, limit);
+  gemv(r, BF16, W_BF16, 1, 4096, 1024, limit);
+  gemv(r, BF16, W_BF16, 1, 14336, 4096, limit);
+  gemv(r, BF16, W_BF16, 1, 4096, 128256, limit);
+  operators(r, limit);
+}

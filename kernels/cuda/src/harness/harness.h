@@ -1,0 +1,100 @@
+// The harness: kernels launched by name through the driver API, as the Go side
+// does, on matrices whose values the host knows in double precision.
+#pragma once
+
+#include <cuda.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+enum Type { BF16, F16, F32 };
+constexpr Type activationTypes[] = {BF16, F16};
+
+const char* name(Type t);
+int bytesOf(Type t);
+double rounded(double x, Type t); // to the nearest value of the type
+double decoded(const uint8_t* p, Type t);
+void encode(uint8_t* p, double x, Type t);
+
+// epsilon is the largest relative error of rounding to a type.
+double epsilon(Type t);
+
+// check ends the program when a driver call fails.
+void check(CUresult r, const char* what);
+#define CHECK(call) check(call, #call)
+
+// Memory is a device allocation, exactly as large as asked for.
+struct Memory {
+  CUdeviceptr at = 0;
+  size_t bytes = 0;
+  explicit Memory(size_t n);
+  ~Memory();
+  Memory(const Memory&) = delete;
+};
+
+// Matrix is a row-major matrix on the device; its gaps and what nothing has
+// written hold bytes of 0xff, which is NaN in every type.
+struct Matrix {
+  Type type = F32;
+  int64_t rows = 0, cols = 0, stride = 0;
+  std::shared_ptr<Memory> memory;
+  std::vector<double> v; // the values put there, [rows, cols]
+
+  uint64_t at() const { return memory->at; }
+  uint64_t offset(int64_t elements) const { return memory->at + elements * bytesOf(type); }
+};
+
+using Rng = std::mt19937_64;
+int uniform(Rng& r, int lo, int hi); // both included
+double normal(Rng& r);
+
+Matrix poisoned(Type t, int64_t rows, int64_t cols, int64_t gap);
+Matrix put(Type t, int64_t rows, int64_t cols, int64_t gap, const std::function<double()>& value);
+Matrix randomMatrix(Rng& r, Type t, int64_t rows, int64_t cols, int64_t gap, double deviation = 1);
+std::shared_ptr<Memory> upload(const void* data, size_t bytes);
+
+// read copies a matrix back, and fails if a gap was written.
+std::vector<double> read(const Matrix& m);
+
+uint64_t word(double x);
+inline uint64_t word(uint64_t x) { return x; }
+inline uint64_t word(int64_t x) { return static_cast<uint64_t>(x); }
+inline uint64_t word(int x) { return static_cast<uint64_t>(static_cast<int64_t>(x)); }
+
+struct Grid { unsigned x = 1, y = 1, z = 1; };
+
+// launch finds a kernel in the loaded images and starts it.
+void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words);
+template <typename... A> void launch(const std::string& kernel, Grid g, unsigned block, unsigned shared, A... args) {
+  launchWords(kernel, g, block, shared, {word(args)...});
+}
+void synchronize();
+
+// openDevice loads every image of a folder, and prints the device.
+void openDevice(const std::string& images);
+int multiprocessors();
+
+// Results.
+extern int passed, failed;
+void record(const std::string& what, bool ok, const std::string& detail);
+// near passes if ‖got − want‖ ≤ share · ‖want‖ and no element is off by more
+// than 8 times that share of the largest; infinities must be equal.
+void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share);
+void same(const std::string& what, const std::vector<double>& got, const std::vector<double>& want);
+
+// parallel calls f for 0 … n-1 from several threads.
+void parallel(int64_t n, const std::function<void(int64_t)>& f);
+
+// milliseconds returns the median time of one call, after warming up.
+double milliseconds(const std::function<void()>& f, int repeats);
+
+void testOperators(Rng& r, bool small);
+void testLinear(Rng& r, bool small);
+void testAttention(Rng& r, bool small);
+void benchmark(Rng& r);
