@@ -39,7 +39,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	}
 	row("  standard would take", "%s (computed, for the longest text of %d tokens)", kernels.FormatBytes(s.Standard.Device()), s.Longest)
 	row("moved", "%s to the device, %s to the host", kernels.FormatBytes(s.MovedIn), kernels.FormatBytes(s.MovedOut))
-	row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
+	if s.Copying > 0 {
+		row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
+	}
 	return t.Flush()
 }
 
