@@ -17,6 +17,7 @@ require (
 	github.com/vbauerster/mpb/v8 v8.9.3
 	golang.org/x/sys v0.49.0
 	golang.org/x/text v0.23.0
+	gorgonia.org/cu v0.9.6
 )
 
 require (
@@ -38,5 +39,4 @@ require (
 	golang.org/x/mod v0.24.0 // indirect
 	golang.org/x/sync v0.12.0 // indirect
 	golang.org/x/tools v0.31.0 // indirect
-	gorgonia.org/cu v0.9.6 // indirect
 )
