@@ -32,8 +32,8 @@ func (p *progress) start(run *graph.Run) {
 	}
 	p.run = run
 	p.bars = mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(40))
-	p.bar = p.bars.AddBar(1,
-		mpb.BarRemoveOnComplete(),
+	// With a total from the start, mpb would let nobody change it.
+	p.bar = p.bars.AddBar(0,
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return p.label() })),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d tokens")))
 }
@@ -43,7 +43,11 @@ func (p *progress) label() string {
 	all := p.run.Stats()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return fmt.Sprintf("%d done  %s ", all[len(all)-1].In, filepath.Base(p.name))
+	name := ""
+	if p.name != "" {
+		name = filepath.Base(p.name) + " "
+	}
+	return fmt.Sprintf("%d done  %s", all[len(all)-1].In, name)
 }
 
 func (p *progress) stop() {
@@ -61,8 +65,8 @@ func (p *progress) Prefill(document string, done, total int) {
 	p.mu.Lock()
 	p.name = document
 	p.mu.Unlock()
-	// One token short of the end, so that the bar stays for the next document.
-	p.bar.SetTotal(int64(total)+1, false)
+	// Never complete, so that the bar stays for the next document.
+	p.bar.SetTotal(int64(total), false)
 	p.bar.SetCurrent(int64(done))
 }
 
