@@ -1,9 +1,6 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,23 +57,6 @@ func Open(path string) (*Checkpoint, error) {
 
 // Close unmaps the files.
 func (c *Checkpoint) Close() error { return c.close() }
-
-// Fingerprint identifies the model's shape and tokens for files that depend on
-// it: a SHA-256 over the configuration and samples of every tensor's bytes.
-func (c *Checkpoint) Fingerprint() (string, error) {
-	h := sha256.New()
-	if err := json.NewEncoder(h).Encode(c.Config); err != nil {
-		return "", err
-	}
-	for _, spec := range c.Config.tensors() {
-		t, _ := c.lookup(spec.name) // Open has checked that all are there
-		const sample = 4096
-		fmt.Fprintf(h, "%s %s %d\n", spec.name, t.DType, len(t.Data))
-		h.Write(t.Data[:min(sample, len(t.Data))])
-		h.Write(t.Data[max(0, len(t.Data)-sample):])
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
 
 // check compares the tensors with what the configuration says they are.
 func (c *Checkpoint) check() error {

@@ -199,17 +199,17 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 		return nil, err
 	}
 	rows := len(ids)
-	d.time.Around(d.compute, transfer.Compute, "embedding", func() {
+	d.time.Around(d.compute, transfer.Compute, step("embedding"), func() {
 		d.dev.Embed(d.compute, d.hidden.RowRange(0, rows), d.weights.embedding, ids)
 		d.dev.RotaryTable(d.compute, d.cos.RowRange(0, rows), d.sin.RowRange(0, rows), positions, d.freqs)
 	})
 	for l := range d.weights.layers {
 		w := &d.weights.layers[l]
-		d.time.Around(d.compute, transfer.Compute, fmt.Sprintf("L%d project", l), func() { d.project(p, l, w, rows) })
+		d.time.Around(d.compute, transfer.Compute, layerStep{l, "project"}, func() { d.project(p, l, w, rows) })
 		if err := d.heads.Attend(ctx, l); err != nil {
 			return nil, err
 		}
-		d.time.Around(d.compute, transfer.Compute, fmt.Sprintf("L%d feed-forward", l), func() { d.feedForward(w, rows) })
+		d.time.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() { d.feedForward(w, rows) })
 	}
 	if logits {
 		d.logits(p)
@@ -232,6 +232,18 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 	host := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(d.host))), len(segments)*d.Config.Vocab)
 	return slices.Collect(slices.Chunk(slices.Clone(host), d.Config.Vocab)), nil
 }
+
+// step and layerStep name spans of the time line.
+type step string
+
+func (s step) String() string { return string(s) }
+
+type layerStep struct {
+	layer int
+	name  string
+}
+
+func (s layerStep) String() string { return fmt.Sprintf("L%d %s", s.layer, s.name) }
 
 func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err error) {
 	if len(segments) == 0 || len(segments) > d.maxSegs {
@@ -307,7 +319,7 @@ func (d *Decoder) feedForward(w *layerWeights, rows int) {
 // its result to d.host, which holds it once the stream has run dry.
 func (d *Decoder) logits(p *Pass) {
 	n, c := len(p.Segments), d.Config
-	d.time.Around(d.compute, transfer.Compute, "logits", func() {
+	d.time.Around(d.compute, transfer.Compute, step("logits"), func() {
 		for i, r := range p.Rows {
 			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
 		}

@@ -51,7 +51,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 	if t.slot != nil {
 		p.Compute.Wait(t.slot.Filled)
 	}
-	h.time.Around(p.Compute, transfer.Compute, t.String(), func() { h.dev.Attention(p.Compute, args) })
+	h.time.Around(p.Compute, transfer.Compute, t, func() { h.dev.Attention(p.Compute, args) })
 	if t.slot != nil {
 		p.Compute.Record(t.slot.Free)
 		h.ring.Return(t.slot)

@@ -52,7 +52,6 @@ type counts struct {
 type EngineOptions struct {
 	Heads     *graph.Graph // the heads level
 	KeepSpans bool         // keep the time line's spans
-	Build     []graph.BuildOption
 }
 
 // NewEngine puts the checkpoint on the device and starts its head loop. The
@@ -64,7 +63,7 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 		inFlight: make(chan struct{}, 1),
 	}
 	var err error
-	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), e.timeline, opt.Build...)
+	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), e.timeline)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func headEnds() graph.Ends {
 
 // NewHeadLoop builds the heads level g for a cache of some shape on dev, and
 // starts its stages.
-func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
+func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time *transfer.Timeline) (*HeadLoop, error) {
 	h := &HeadLoop{
 		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host()),
 		copyIn:  dev.NewStream(string(transfer.CopyIn)),
@@ -100,7 +100,7 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time 
 	for i := range h.projected {
 		h.projected[i], h.kept[i] = dev.NewEvent(), dev.NewEvent()
 	}
-	run, err := g.Build(h, append(opts, graph.WithDrain(h.drain))...)
+	run, err := g.Build(h, graph.WithDrain(h.drain))
 	if err != nil {
 		return nil, err
 	}

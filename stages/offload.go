@@ -34,7 +34,7 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 			h.moved.Out.Add(h.shape.SlotBytes(t.Head.Len(), rows.Len()))
 		}
 		h.copyOut.Wait(h.projected[set])
-		h.time.Around(h.copyOut, transfer.CopyOut, t.String(), func() {
+		h.time.Around(h.copyOut, transfer.CopyOut, t, func() {
 			at := 0
 			for _, dst := range to {
 				src := from.TokenRange(at, at+dst.Tokens)

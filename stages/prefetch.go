@@ -43,7 +43,7 @@ func (p *prefetch) Process(ctx context.Context, in Planned, emit func(Fetched) e
 		return err
 	}
 	h.copyIn.Wait(slot.Free)
-	h.time.Around(h.copyIn, transfer.CopyIn, t.String(), func() {
+	h.time.Around(h.copyIn, transfer.CopyIn, t, func() {
 		at := 0
 		for _, src := range sources {
 			dst := place.TokenRange(at, at+src.Tokens)

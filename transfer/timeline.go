@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ type Timeline struct {
 
 type bracket struct {
 	track      Track
-	name       string
+	name       fmt.Stringer
 	start, end kernels.Event
 }
 
@@ -64,8 +65,9 @@ func NewTimeline(dev kernels.Device, keep bool) *Timeline {
 	return &Timeline{dev: dev, keep: keep}
 }
 
-// Around enqueues work on s through f and notes it as one span.
-func (t *Timeline) Around(s kernels.Stream, track Track, name string, f func()) {
+// Around enqueues work on s through f and notes it as one span. name is asked
+// only for spans that are kept.
+func (t *Timeline) Around(s kernels.Stream, track Track, name fmt.Stringer, f func()) {
 	start, end := t.event(), t.event()
 	s.Record(start)
 	f()
@@ -92,7 +94,11 @@ func (t *Timeline) Settle() {
 	defer t.mu.Unlock()
 	spans := make([]Span, 0, len(t.pending))
 	for _, b := range t.pending {
-		spans = append(spans, Span{b.track, b.name, b.start.Time(), b.end.Time()})
+		span := Span{Track: b.track, Start: b.start.Time(), End: b.end.Time()}
+		if t.keep {
+			span.Name = b.name.String()
+		}
+		spans = append(spans, span)
 		t.spare = append(t.spare, b.start, b.end)
 	}
 	t.pending = t.pending[:0]

@@ -11,8 +11,8 @@ const (
 	// vectorRows is up to how many rows of x a weight is read anew for each
 	// row, which beats decoding it into panels first.
 	vectorRows = 3
-	// panel is how many rows of a weight one worker takes at a time.
-	panel = 96
+	// panels is how many of GEMM's panels of a weight one worker takes at a time.
+	panels = 2
 	// stripe is the most for a matrix–vector product, whose rows are divided
 	// into a few parts a worker.
 	stripe         = 1024
@@ -69,8 +69,9 @@ func (d *Device) matrixLinear(out, x, w kernels.Tensor, accumulate bool) error {
 	if err != nil {
 		return err
 	}
-	d.pool.run((w.Rows+panel-1)/panel, func(worker, i int) {
-		lo, hi := i*panel, min(w.Rows, (i+1)*panel)
+	step := panels * simd.PanelRows()
+	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
+		lo, hi := i*step, min(w.Rows, (i+1)*step)
 		y := out.ColRange(lo, hi)
 		simd.GEMM(allFloats(y), out.Stride, packed, allBytes(w.RowRange(lo, hi)), w.DType, hi-lo, accumulate, d.scratch.workers[worker])
 	})

@@ -28,12 +28,6 @@ func RMSNorm(y, x, weight []float32, eps float32) {
 	}
 }
 
-// AddRMSNorm adds x into the residual row sum, and writes sum's RMSNorm to y.
-func AddRMSNorm(y, sum, x, weight []float32, eps float32) {
-	AddInto(sum, x)
-	RMSNorm(y, sum[:len(x)], weight, eps)
-}
-
 // AddInto adds x to y.
 func AddInto(y, x []float32) {
 	need("add y", len(y), len(x))
@@ -80,20 +74,6 @@ func (s *kernelSet) exp(y, x []float32, sub float32) float32 {
 		sum += y[i]
 	}
 	return sum
-}
-
-// Softmax replaces x by exp(x - max(x)) / Σ, over one row, and returns the
-// natural logarithm of Σ exp(x): -Inf, and x all zero, if every element is -Inf.
-func Softmax(x []float32) float32 {
-	s := current.Load()
-	top := s.max(x)
-	if math.IsInf(float64(top), -1) {
-		clear(x)
-		return top
-	}
-	sum := s.exp(x, x, top)
-	s.scale(x, x, 1/sum)
-	return float32(float64(top) + math.Log(float64(sum)))
 }
 
 // max returns the largest element, -Inf if there is none.
