@@ -1,7 +1,7 @@
 # make run    answers the questions of testdata/corpus (fetches the model)
 # make test   all tests, with the race detector
 # make check  what must hold before a commit
-# make bench  our speed beside llama.cpp's
+# make bench  our speed beside llama.cpp's (BENCH_FLAGS="--rounds 1 --peer-python PYTHON")
 
 GO      ?= go
 PYTHON  ?= python3
@@ -42,7 +42,7 @@ check: model
 	$(MAKE) test
 
 bench: model build
-	$(PYTHON) tools/peer/bench.py --model $(MODEL) --headinfer bin/headinfer
+	$(PYTHON) tools/peer/bench.py --model $(MODEL) --headinfer bin/headinfer $(BENCH_FLAGS)
 
 fuzz:
 	tools/fuzz.sh 60s
