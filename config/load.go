@@ -29,13 +29,15 @@ var topKeys = []string{keyModel, keyDevice, string(Documents), string(Heads)}
 
 // ModelOptions says which model runs.
 type ModelOptions struct {
-	Path string `yaml:"path" default:"models/SmolLM2-135M-Instruct.Q4_1.gguf" doc:"The model: a directory with config.json, tokenizer.json and safetensors, or a .gguf file." example:"models/llama"`
+	Path string `yaml:"path" default:"models/SmolLM2-135M-Instruct.Q4_1.gguf" doc:"The model: a directory with config.json, tokenizer.json and safetensors, a .gguf file, or, for measuring, random: and a shape (llama-3-8b, llama-3-70b, llama-2-7b, mistral-7b, qwen2-7b, gemma-2-9b, tiny, or the path of a config.json)." example:"models/llama"`
 }
 
 // DeviceOptions says what it runs on.
 type DeviceOptions struct {
 	Kind   string `yaml:"kind" default:"auto" doc:"What computes; auto is the best there is in this build." example:"cpu" enum:"auto,cpu,cuda"`
 	Memory Bytes  `yaml:"memory" default:"2GiB" doc:"Budget of device memory; an allocation past it is refused." example:"16GiB" min:"1"`
+	// HostMemory bounds the caches that lie on the host.
+	HostMemory Bytes `yaml:"host_memory" default:"0" doc:"Budget of host memory for keys and values; an allocation past it is refused. 0 is what the machine has free." example:"64GiB"`
 }
 
 // Entry is one stage of a level.

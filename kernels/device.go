@@ -37,7 +37,7 @@ type Device interface {
 type Info struct {
 	Kind        string // "cpu" or "cuda"
 	Name        string // for a person, such as "AMD EPYC, 2 threads, avx512"
-	Activations DType  // the type of hidden states, queries, keys and values
+	Activations DType  // the type of hidden states, queries, keys and values; f32 or narrower
 	Chunk       int    // tokens of a prefill chunk when the user leaves it to us
 }
 
@@ -59,8 +59,16 @@ type Memory interface {
 	// device that reads host memory uses data where it lies, so data must
 	// outlive the device; either way it counts towards the budget.
 	Weight(what string, data []byte, d DType, rows, cols int) (Tensor, error)
+	// NewWeight takes device memory for a matrix [rows, cols] of which the
+	// checkpoint has no data: what is in it is unspecified until an operator
+	// has written it. It lives as long as the device.
+	NewWeight(what string, d DType, rows, cols int) (Tensor, error)
 	// Ledger counts this device's memory.
 	Ledger() *Ledger
+	// InUse returns the bytes of device memory in use by the driver's own
+	// count: of the whole card, what the context and libraries hold included.
+	// It is 0 where there is no such count.
+	InUse() int64
 	// Prepare takes, once and ahead of need, the workspace of operators up to
 	// a size, so that none asks for memory while a pass runs.
 	Prepare(w Workload) error
@@ -127,9 +135,15 @@ type Operators interface {
 	// Merge folds a second partial attention result into the first, exactly:
 	// out and lse as in AttentionArgs.
 	Merge(s Stream, out, lse, out2, lse2 Tensor, headDim int)
+	// Convert writes x, f32, to out in out's own type, rounding once.
+	Convert(s Stream, out, x Tensor)
 	// GLU writes act(gate) * up for gateUp [T, 2*ffn] with the gate's columns
-	// first, out [T, ffn].
+	// first, out [T, ffn]. out may be the gate's columns.
 	GLU(s Stream, out, gateUp Tensor, act Activation)
+	// Random writes independent normal numbers: element (r, c) of out, which is
+	// f32, f16 or bf16, depends on the seed and r*cols+c alone, and is the same
+	// on every device up to rounding.
+	Random(s Stream, out Tensor, seed uint64, mean, deviation float64)
 }
 
 // Activation is the nonlinearity of a gated linear unit.
@@ -159,7 +173,7 @@ type RotateArgs struct {
 // keys into calls gives the same function (FlashAttention-2, section 3.1.1).
 type AttentionArgs struct {
 	Q   Tensor // [T, kv heads * group * head_dim]
-	Out Tensor // as Q
+	Out Tensor // as Q, in the activations' type or in f32, which a result that is merged many times should be in
 	LSE Tensor // f32 [kv heads * group, T]
 	// KV lists the tile's keys and values in order of position; all have the
 	// same heads. Several pieces save copying them together.

@@ -128,6 +128,14 @@ func (l *Ledger) Usage() Usage {
 	return Usage{Budget: l.budget, Used: l.used, Peak: l.peak, AtPeak: maps.Clone(l.atPeak), Now: maps.Clone(l.now)}
 }
 
+// ResetPeak makes what is in use now the peak, so that the next peak is that of
+// what follows.
+func (l *Ledger) ResetPeak() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.peak, l.atPeak = l.used, maps.Clone(l.now)
+}
+
 // FormatBytes writes a size for a person: "0 B", "512 KiB", "1.25 GiB".
 func FormatBytes(n int64) string {
 	const unit = 1024

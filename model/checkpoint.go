@@ -7,45 +7,38 @@ import (
 	"os"
 	"strings"
 
-	"headinfer/model/tensor"
 	"headinfer/model/tokenizer"
 )
 
-// Checkpoint is a model as its files hold it. Its tensors alias the mapped
-// files and are valid until Close.
+// Checkpoint is a model as its files hold it, or of random weights. Tensors in
+// files alias the mapped files and are valid until Close.
 type Checkpoint struct {
 	Path      string
 	Config    Config
 	Tokenizer *tokenizer.Tokenizer
 	// ChatTemplate is the Jinja template of a conversation, or "".
 	ChatTemplate string
+	// Random says that the weights are random numbers: the model takes the time
+	// and memory of one of its shape, and what it answers means nothing.
+	Random bool
 
-	lookup func(name string) (tensor.Tensor, bool) // by Hugging Face's names
-	close  func() error
+	source source
 }
 
 // ErrNotFound is matched by Open's error when there is nothing at the path.
 var ErrNotFound = errors.New("model not found")
 
 // Open reads a model: a directory with config.json, tokenizer.json and
-// safetensors, or a .gguf file.
+// safetensors, a .gguf file, or a shape with random weights: random:NAME with
+// the name of one of the known shapes, such as random:llama-3-8b, or random:
+// and the path of a config.json or of a directory with one. Random weights
+// depend on a seed, ?seed=N at the end, which is 1 otherwise.
+//
+// A model with random weights takes texts of any length, as its tokens are
+// bytes and nothing was trained. The error matches ErrNotFound if there is
+// nothing at the path, or no shape of that name.
 func Open(path string) (*Checkpoint, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, or a .gguf file (`make model` fetches the one that pipeline.yaml names)", ErrNotFound, path)
-	case err != nil:
-		return nil, fmt.Errorf("model: %w", err)
-	}
-	var c *Checkpoint
-	switch {
-	case info.IsDir():
-		c, err = openDirectory(path)
-	case strings.HasSuffix(strings.ToLower(path), ".gguf"):
-		c, err = openGGUF(path)
-	default:
-		return nil, fmt.Errorf("model %s: neither a directory nor a .gguf file", path)
-	}
+	c, err := read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +48,29 @@ func Open(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// read opens whatever a path names.
+func read(path string) (*Checkpoint, error) {
+	if strings.HasPrefix(path, randomPrefix) {
+		return openRandom(path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, or a .gguf file (`make model` fetches the one that pipeline.yaml names)", ErrNotFound, path)
+	case err != nil:
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	switch {
+	case info.IsDir():
+		return openDirectory(path)
+	case strings.HasSuffix(strings.ToLower(path), ".gguf"):
+		return openGGUF(path)
+	}
+	return nil, fmt.Errorf("model %s: neither a directory nor a .gguf file", path)
+}
+
 // Close unmaps the files.
-func (c *Checkpoint) Close() error { return c.close() }
+func (c *Checkpoint) Close() error { return c.source.close() }
 
 // check compares the tensors with what the configuration says they are.
 func (c *Checkpoint) check() error {
@@ -67,13 +81,8 @@ func (c *Checkpoint) check() error {
 		return fmt.Errorf("%s: the tokenizer has %d tokens and the model %d", c.Path, n, c.Config.Vocab)
 	}
 	for _, spec := range c.Config.tensors() {
-		t, ok := c.lookup(spec.name)
-		if !ok {
-			return fmt.Errorf("%s: tensor %q is missing", c.Path, spec.name)
-		}
-		if !spec.fits(t.Shape) {
-			return fmt.Errorf("%s: tensor %q is %s, and the configuration makes it %s", c.Path, t.Name,
-				tensor.FormatShape(t.Shape), tensor.FormatShape(spec.shape()))
+		if err := c.source.check(spec); err != nil {
+			return err
 		}
 	}
 	return nil

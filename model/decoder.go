@@ -30,6 +30,7 @@ type Pass struct {
 	LSE      kernels.Tensor   // f32 [heads, rows]
 	Group    int              // query heads a KV head
 	HeadDim  int
+	MaxRows  int // of the passes that the decoder is ready for
 	Compute  kernels.Stream
 
 	newKV [2]kernels.KV
@@ -72,7 +73,7 @@ type Decoder struct {
 	hidden, normed                     kernels.Tensor // [rows, hidden]
 	qkv                                kernels.Tensor // [rows, (heads + 2 KV heads)*head_dim]
 	attended                           kernels.Tensor // [rows, heads*head_dim]
-	gateUp, gated                      kernels.Tensor // [rows, 2*ffn], [rows, ffn]
+	gateUp                             kernels.Tensor // [rows, 2*ffn], in the place of qkv and attended
 	cos, sin                           kernels.Tensor // [rows, head_dim/2]
 	lse                                kernels.Tensor // [heads, rows]
 	newKV                              [2]kernels.KV
@@ -84,10 +85,10 @@ type Decoder struct {
 func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.Timeline) (*Decoder, error) {
 	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time, freqs: c.Config.Frequencies()}
 	var err error
-	if d.weights, err = loadWeights(c, dev); err != nil {
+	d.compute = dev.NewStream(string(transfer.Compute))
+	if d.weights, err = loadWeights(c, dev, d.compute); err != nil {
 		return nil, err
 	}
-	d.compute = dev.NewStream(string(transfer.Compute))
 	return d, nil
 }
 
@@ -157,10 +158,15 @@ func (d *Decoder) layOut(rows, segments int, matrix func(what string, dt kernels
 	width := c.Heads * c.HeadDim
 	d.hidden = matrix("hidden states", dt, rows, c.Hidden)
 	d.normed = matrix("normalised hidden states", dt, rows, c.Hidden)
-	d.qkv = matrix("queries, keys and values", dt, rows, width+2*c.KVHeads*c.HeadDim)
-	d.attended = matrix("attention output", dt, rows, width)
-	d.gateUp = matrix("feed-forward gate and up", dt, rows, 2*c.FFN)
-	d.gated = matrix("feed-forward", dt, rows, c.FFN)
+	// Attention is over when the feed-forward network begins: both use the same
+	// memory, and the gated linear unit's result takes the place of its gate.
+	qkv := width + 2*c.KVHeads*c.HeadDim
+	layer := matrix("attention and feed-forward", dt, rows, max(qkv+width, 2*c.FFN))
+	d.qkv = kernels.Matrix(layer.Data, dt, rows, qkv)
+	if layer.Data != nil { // not while sizes are only added up
+		d.attended = kernels.Matrix(unsafe.Add(layer.Data, d.qkv.Bytes()), dt, rows, width)
+	}
+	d.gateUp = kernels.Matrix(layer.Data, dt, rows, 2*c.FFN)
 	d.cos = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
 	d.sin = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
 	d.lse = matrix("log-sum-exp of attention", kernels.F32, c.Heads, rows)
@@ -249,7 +255,7 @@ func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err
 	if len(segments) == 0 || len(segments) > d.maxSegs {
 		return nil, nil, nil, fmt.Errorf("a pass of %d segments; the decoder takes 1 to %d", len(segments), d.maxSegs)
 	}
-	p = &Pass{Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, Compute: d.compute}
+	p = &Pass{Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, MaxRows: d.maxRows, Compute: d.compute}
 	for i, s := range segments {
 		for _, other := range segments[:i] {
 			if other.Sequence == s.Sequence {
@@ -306,7 +312,8 @@ func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
 func (d *Decoder) feedForward(w *layerWeights, rows int) {
 	c := d.Config
 	x, normed := d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows)
-	gateUp, gated := d.gateUp.RowRange(0, rows), d.gated.RowRange(0, rows)
+	gateUp := d.gateUp.RowRange(0, rows)
+	gated := gateUp.ColRange(0, c.FFN)
 	d.dev.Linear(d.compute, x, d.attended.RowRange(0, rows), w.o, true)
 	d.dev.RMSNorm(d.compute, normed, x, w.postNorm, float32(c.NormEps))
 	d.dev.Linear(d.compute, gateUp.ColRange(0, c.FFN), normed, w.gate, false)

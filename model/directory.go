@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"headinfer/model/safetensors"
 	"headinfer/model/tokenizer"
@@ -36,24 +37,23 @@ func openDirectory(dir string) (*Checkpoint, error) {
 	}
 	return &Checkpoint{
 		Path: dir, Config: config, Tokenizer: tok, ChatTemplate: template,
-		lookup: set.Tensor, close: set.Close,
+		source: &stored{path: dir, lookup: set.Tensor, closer: set.Close},
 	}, nil
 }
 
 // hfConfig is the part of config.json that the decoder acts on, or must refuse.
 type hfConfig struct {
-	ModelType     string   `json:"model_type"`
-	Architectures []string `json:"architectures"`
-	Hidden        int      `json:"hidden_size"`
-	FFN           int      `json:"intermediate_size"`
-	Layers        int      `json:"num_hidden_layers"`
-	Heads         int      `json:"num_attention_heads"`
-	KVHeads       *int     `json:"num_key_value_heads"`
-	HeadDim       *int     `json:"head_dim"`
-	Vocab         int      `json:"vocab_size"`
-	Context       int      `json:"max_position_embeddings"`
-	NormEps       float64  `json:"rms_norm_eps"`
-	RopeTheta     *float64 `json:"rope_theta"`
+	ModelType string   `json:"model_type"`
+	Hidden    *int     `json:"hidden_size"`
+	FFN       *int     `json:"intermediate_size"`
+	Layers    *int     `json:"num_hidden_layers"`
+	Heads     *int     `json:"num_attention_heads"`
+	KVHeads   *int     `json:"num_key_value_heads"`
+	HeadDim   *int     `json:"head_dim"`
+	Vocab     *int     `json:"vocab_size"`
+	Context   *int     `json:"max_position_embeddings"`
+	NormEps   *float64 `json:"rms_norm_eps"`
+	RopeTheta *float64 `json:"rope_theta"`
 	// RopeParameters is where newer files keep the two below.
 	RopeParameters *struct {
 		Type  string   `json:"rope_type"`
@@ -62,19 +62,34 @@ type hfConfig struct {
 	RopeScaling   json.RawMessage `json:"rope_scaling"`
 	HiddenAct     string          `json:"hidden_act"`
 	AttentionBias bool            `json:"attention_bias"`
-	Tied          bool            `json:"tie_word_embeddings"`
+	Tied          *bool           `json:"tie_word_embeddings"`
 	MLPBias       bool            `json:"mlp_bias"`
 }
 
+// readConfig reads the configuration of a model that the decoder computes.
 func readConfig(path string) (Config, error) {
+	h, err := readHF(path)
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := h.shape(path)
+	return c, errors.Join(h.refusals(path), err)
+}
+
+func readHF(path string) (*hfConfig, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("model configuration: %w", err)
+		return nil, fmt.Errorf("model configuration: %w", err)
 	}
 	var h hfConfig
 	if err := json.Unmarshal(data, &h); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return &h, nil
+}
+
+// refusals says what of the model the decoder does not do.
+func (h *hfConfig) refusals(path string) error {
 	var refused []error
 	refuse := func(what string, bad bool) {
 		if bad {
@@ -86,29 +101,65 @@ func readConfig(path string) (Config, error) {
 	refuse("rope_scaling", len(h.RopeScaling) > 0 && string(h.RopeScaling) != "null")
 	refuse("attention_bias", h.AttentionBias)
 	refuse("mlp_bias", h.MLPBias)
-	c := Config{
-		Architecture: h.ModelType, Name: filepath.Base(filepath.Dir(path)),
-		Layers: h.Layers, Hidden: h.Hidden, Heads: h.Heads, KVHeads: h.Heads, FFN: h.FFN,
-		Vocab: h.Vocab, Context: h.Context, NormEps: h.NormEps, RopeBase: 10000, Tied: h.Tied,
+	if p := h.RopeParameters; p != nil {
+		refuse(fmt.Sprintf("rope_type %q", p.Type), p.Type != "" && p.Type != "default")
 	}
+	return errors.Join(refused...)
+}
+
+// shape takes the dimensions from the file, or says which it lacks.
+func (h *hfConfig) shape(path string) (Config, error) {
+	c := Config{Architecture: h.ModelType, Name: nameOf(path), RopeBase: 10000}
+	if h.Tied != nil {
+		c.Tied = *h.Tied
+	} else {
+		// Gemma's files leave it out, and mean the opposite of Llama's.
+		c.Tied = strings.HasPrefix(h.ModelType, "gemma")
+	}
+	var missing []error
+	for _, field := range []struct {
+		name string
+		from *int
+		to   *int
+	}{
+		{"hidden_size", h.Hidden, &c.Hidden}, {"intermediate_size", h.FFN, &c.FFN}, {"num_hidden_layers", h.Layers, &c.Layers},
+		{"num_attention_heads", h.Heads, &c.Heads}, {"vocab_size", h.Vocab, &c.Vocab}, {"max_position_embeddings", h.Context, &c.Context},
+	} {
+		if field.from == nil {
+			missing = append(missing, fmt.Errorf("%s: %s is missing", path, field.name))
+			continue
+		}
+		*field.to = *field.from
+	}
+	if h.NormEps == nil {
+		missing = append(missing, fmt.Errorf("%s: rms_norm_eps is missing", path))
+	} else {
+		c.NormEps = *h.NormEps
+	}
+	c.KVHeads = c.Heads
 	if h.KVHeads != nil {
 		c.KVHeads = *h.KVHeads
 	}
 	if h.HeadDim != nil {
 		c.HeadDim = *h.HeadDim
-	} else if h.Heads > 0 {
-		c.HeadDim = h.Hidden / h.Heads
+	} else if c.Heads > 0 {
+		c.HeadDim = c.Hidden / c.Heads
 	}
 	if h.RopeTheta != nil {
 		c.RopeBase = *h.RopeTheta
 	}
-	if p := h.RopeParameters; p != nil {
-		refuse(fmt.Sprintf("rope_type %q", p.Type), p.Type != "" && p.Type != "default")
-		if p.Theta != nil {
-			c.RopeBase = *p.Theta
-		}
+	if p := h.RopeParameters; p != nil && p.Theta != nil {
+		c.RopeBase = *p.Theta
 	}
-	return c, errors.Join(refused...)
+	return c, errors.Join(missing...)
+}
+
+// nameOf calls a model after the directory of its config.json.
+func nameOf(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return filepath.Base(filepath.Dir(path))
 }
 
 // withConfig adds what tokenizer.json leaves out: the special tokens' roles and

@@ -33,8 +33,11 @@ func fromGGUF(f *gguf.File) (*Checkpoint, error) {
 	}
 	return &Checkpoint{
 		Path: f.Name(), Config: config, Tokenizer: tok, ChatTemplate: tok.ChatTemplate(),
-		lookup: func(name string) (tensor.Tensor, bool) { return f.Tensor(ggufName(name)) },
-		close:  f.Close,
+		source: &stored{
+			path:   f.Name(),
+			lookup: func(name string) (tensor.Tensor, bool) { return f.Tensor(ggufName(name)) },
+			closer: f.Close,
+		},
 	}, nil
 }
 

@@ -37,8 +37,11 @@ type tensorSpec struct {
 	rows, cols int
 }
 
+// vector says that the tensor is a norm's, and not a matrix.
+func (s tensorSpec) vector() bool { return s.rows == 0 }
+
 func (s tensorSpec) shape() []int {
-	if s.rows == 0 {
+	if s.vector() {
 		return []int{s.cols}
 	}
 	return []int{s.rows, s.cols}

@@ -1,12 +1,6 @@
 package model
 
-import (
-	"fmt"
-	"unsafe"
-
-	"headinfer/kernels"
-	"headinfer/kernels/cpu/simd"
-)
+import "headinfer/kernels"
 
 // weights are the checkpoint's tensors on a device.
 type weights struct {
@@ -21,54 +15,36 @@ type layerWeights struct {
 	gate, up, down      kernels.Tensor
 }
 
-// loadWeights puts every weight on the device. The checkpoint must outlive it.
-func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
+// loadWeights puts every weight on the device, with s if the device has to
+// make them. The checkpoint must outlive it.
+func loadWeights(c *Checkpoint, dev kernels.Device, s kernels.Stream) (*weights, error) {
 	if err := roomForWeights(c, dev); err != nil {
 		return nil, err
 	}
-	var failure error
-	matrix := func(name string) kernels.Tensor {
-		if failure != nil {
-			return kernels.Tensor{}
-		}
-		t, _ := c.lookup(name) // Open has checked that it is there, and its shape
-		w, err := dev.Weight(t.Name, t.Data, t.DType, t.Shape[0], t.Shape[1])
+	on := map[string]kernels.Tensor{}
+	for _, spec := range c.Config.tensors() {
+		t, err := c.source.put(dev, s, spec)
 		if err != nil {
-			failure = err
+			return nil, err
 		}
-		return w
+		on[spec.name] = t
 	}
-	vector := func(name string) kernels.Tensor {
-		if failure != nil {
-			return kernels.Tensor{}
-		}
-		t, _ := c.lookup(name) // Open has checked that it is there, and its shape
-		// Norms are tiny, and every device takes them in f32.
-		values := make([]float32, t.Shape[0])
-		if err := simd.Dequantize(values, t.Data, t.DType); err != nil {
-			failure = fmt.Errorf("%s: tensor %s: %w", c.Path, t.Name, err)
-			return kernels.Tensor{}
-		}
-		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
-		w, err := dev.Weight(t.Name, raw, kernels.F32, 1, len(values))
-		if err != nil {
-			failure = err
-		}
-		return w
-	}
-	w := &weights{embedding: matrix(nameEmbedding), norm: vector(nameNorm)}
-	w.output = w.embedding
-	if !c.Config.Tied {
-		w.output = matrix(nameOutput)
+	w := &weights{embedding: on[nameEmbedding], norm: on[nameNorm], output: on[nameOutput]}
+	if c.Config.Tied {
+		w.output = w.embedding
 	}
 	for l := range c.Config.Layers {
+		part := func(name string) kernels.Tensor { return on[layerName(l, name)] }
 		w.layers = append(w.layers, layerWeights{
-			inputNorm: vector(layerName(l, partInputNorm)), postNorm: vector(layerName(l, partPostNorm)),
-			q: matrix(layerName(l, partQ)), k: matrix(layerName(l, partK)), v: matrix(layerName(l, partV)), o: matrix(layerName(l, partO)),
-			gate: matrix(layerName(l, partGate)), up: matrix(layerName(l, partUp)), down: matrix(layerName(l, partDown)),
+			inputNorm: part(partInputNorm), postNorm: part(partPostNorm),
+			q: part(partQ), k: part(partK), v: part(partV), o: part(partO),
+			gate: part(partGate), up: part(partUp), down: part(partDown),
 		})
 	}
-	return w, failure
+	if err := s.Synchronize(); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // roomForWeights asks for all of them at once, so that a refusal says what the
@@ -76,12 +52,7 @@ func loadWeights(c *Checkpoint, dev kernels.Device) (*weights, error) {
 func roomForWeights(c *Checkpoint, dev kernels.Device) error {
 	var bytes int64
 	for _, spec := range c.Config.tensors() {
-		t, _ := c.lookup(spec.name)
-		if spec.rows == 0 {
-			bytes += 4 * int64(spec.cols) // norms are widened
-			continue
-		}
-		bytes += int64(len(t.Data))
+		bytes += c.source.bytes(spec)
 	}
 	return dev.Ledger().Room(bytes, kernels.Weights, "the model "+c.Path)
 }

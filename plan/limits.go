@@ -1,33 +1,104 @@
 package plan
 
-// Rates are what a machine can do at most.
+// Rates are what a machine can do at most, each measured alone.
 type Rates struct {
-	Flops     float64 // multiplications and additions a second
-	ReadBytes float64 // bytes read from memory a second
+	CopyIn    float64 // bytes a second, host to device
+	CopyOut   float64 // bytes a second, device to host
+	Linear    float64 // multiplications and additions a second, in linear layers
+	Attention float64 // the same, in attention
+	Read      float64 // bytes a second that the device reads from its own memory
 }
 
-// PrefillFlops returns the multiplications and additions of reading a prompt
-// of tokens: two for each weight of the layers and token, attention's two
-// products over the causal half of the matrix, and the output layer once.
-func (m Model) PrefillFlops(tokens int) float64 {
+// Limit is the least time that something can take: what bounds it is the
+// larger of the two. Seconds.
+type Limit struct {
+	Copy    float64 `json:"copy_seconds"`
+	Compute float64 `json:"compute_seconds"`
+}
+
+// Seconds returns the larger part: copies and compute can overlap.
+func (l Limit) Seconds() float64 { return max(l.Copy, l.Compute) }
+
+// LinearFlops returns the multiplications and additions of a prompt's linear
+// layers: two for each weight of the layers and token, and the output layer
+// once, for the last token.
+func (m Model) LinearFlops(tokens int) float64 {
+	return 2*float64(m.Layers)*m.layerWeights()*float64(tokens) + 2*float64(m.Hidden)*float64(m.Vocab)
+}
+
+// layerWeights returns the weights of a layer's matrices.
+func (m Model) layerWeights() float64 {
+	width, kv := float64(m.Heads*m.HeadDim), float64(m.KVHeads*m.HeadDim)
+	return float64(m.Hidden) * (2*width + 2*kv + 3*float64(m.FFN))
+}
+
+// AttentionFlops returns the multiplications and additions of a prompt's
+// attention: two products, each two a query, key and element of the heads,
+// over the causal half of the matrix.
+func (m Model) AttentionFlops(tokens int) float64 {
 	n, width := float64(tokens), float64(m.Heads*m.HeadDim)
-	layer := float64(m.Hidden) * (2*width + 2*float64(m.KVHeads*m.HeadDim) + 3*float64(m.FFN))
-	attention := 4 * width * n * (n + 1) / 2
-	return float64(m.Layers)*(2*layer*n+attention) + 2*float64(m.Hidden)*float64(m.Vocab)
+	return float64(m.Layers) * 4 * width * n * (n + 1) / 2
 }
 
-// DecodeBytes returns the bytes that one token must read: every weight, and
-// the cache of the tokens before it.
-func (m Model) DecodeBytes(tokens int) float64 {
-	return float64(m.WeightBytes) + float64(m.KV(tokens))
+// PastTokens returns the sum of what each chunk of a prompt has before it: the
+// tokens whose keys and values come to the device in the course of a prefill
+// whose cache lies on the host. A chunk of 0 is the whole prompt.
+func PastTokens(tokens, chunk int) int64 {
+	if chunk <= 0 || chunk >= tokens {
+		return 0
+	}
+	whole, c := int64((tokens-1)/chunk), int64(chunk) // the passes after the first
+	return c * whole * (whole + 1) / 2
 }
 
-// PrefillLimit returns the most prompt tokens a second.
-func (m Model) PrefillLimit(r Rates, tokens int) float64 {
-	return float64(tokens) * r.Flops / m.PrefillFlops(tokens)
+// PrefillCopies returns the bytes that a prefill of tokens brings to the
+// device, and those that it takes away.
+func (m Model) PrefillCopies(how Method, tokens int) (in, out int64) {
+	if !how.OnHost {
+		return 0, 0
+	}
+	token := m.KV(1)
+	return token * PastTokens(tokens, how.Chunk), token * int64(tokens)
 }
 
-// DecodeLimit returns the most tokens a second after a context of tokens.
-func (m Model) DecodeLimit(r Rates, tokens int) float64 {
-	return r.ReadBytes / m.DecodeBytes(tokens)
+// ReadPerToken returns the bytes of weights that one token must read: all but
+// the embedding, of which it takes a row, unless that is the output matrix
+// too. The embedding's share of the bytes is taken to be its share of the
+// weights.
+func (m Model) ReadPerToken() int64 {
+	if m.Tied {
+		return m.WeightBytes
+	}
+	table := float64(m.Hidden) * float64(m.Vocab)
+	share := table / (2*table + float64(m.Layers)*m.layerWeights())
+	return m.WeightBytes - int64(share*float64(m.WeightBytes))
+}
+
+// PrefillLimit returns the least seconds that a prefill of tokens can take
+// that brings in bytes to the device and takes out bytes away.
+func (m Model) PrefillLimit(r Rates, tokens int, in, out int64) Limit {
+	return Limit{
+		Copy:    max(seconds(float64(in), r.CopyIn), seconds(float64(out), r.CopyOut)),
+		Compute: seconds(m.LinearFlops(tokens), r.Linear) + seconds(m.AttentionFlops(tokens), r.Attention),
+	}
+}
+
+// DecodeLimit returns the least seconds that a token can take after a context
+// of tokens, if in bytes must come to the device for it. The device reads
+// every weight and the keys and values of the whole context, wherever these
+// lay before.
+func (m Model) DecodeLimit(r Rates, context int, in int64) Limit {
+	return Limit{
+		Copy:    seconds(float64(in), r.CopyIn),
+		Compute: seconds(float64(m.ReadPerToken()+m.KV(context)), r.Read),
+	}
+}
+
+// seconds returns the time of some work at a rate; a rate that is not known
+// bounds nothing.
+func seconds(work, rate float64) float64 {
+	if rate <= 0 {
+		return 0
+	}
+	return work / rate
 }

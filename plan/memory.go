@@ -1,6 +1,6 @@
 // Package plan is arithmetic about models and machines, with no device: what a
-// method takes of device and host memory. Its functions are pure; sizes are in
-// bytes.
+// method takes of device and host memory, and the least time that a machine's
+// rates leave it. Its functions are pure; sizes are in bytes, times in seconds.
 package plan
 
 // Model is what memory depends on.
@@ -8,6 +8,7 @@ type Model struct {
 	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
 	WeightBytes                                         int64
 	ElementBytes                                        int64 // of activations, keys and values
+	Tied                                                bool  // the embedding is the output matrix too
 }
 
 // Method is a shape of the tiles (the first table of the design notes).
@@ -43,12 +44,13 @@ func (m Model) KV(tokens int) int64 {
 }
 
 // Activations returns the buffers of a pass of rows tokens in segments
-// sequences: hidden states twice, queries, keys and values, attention's
-// output, the feed-forward's three, the rotary table, log-sum-exp, two layers'
-// new keys and values, and the last hidden states (twice) and logits.
+// sequences: hidden states twice, queries, keys, values and attention's output
+// or, in the same place, the feed-forward's gate and up, the rotary table,
+// log-sum-exp, two layers' new keys and values, and the last hidden states
+// (twice) and logits.
 func (m Model) Activations(rows, segments int) int64 {
 	width, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
-	elements := rows*(2*m.Hidden+(width+2*kv)+width+3*m.FFN+4*kv) + segments*2*m.Hidden
+	elements := rows*(2*m.Hidden+max(2*width+2*kv, 2*m.FFN)+4*kv) + segments*2*m.Hidden
 	floats := rows*(m.HeadDim+m.Heads) + segments*m.Vocab
 	return int64(elements)*m.ElementBytes + int64(floats)*4
 }
@@ -65,11 +67,15 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		use.KV = m.KV(tokens)
 		return use
 	}
-	span := tokens
+	span, group := tokens, min(how.Group, m.KVHeads)
 	if how.Span > 0 {
 		span = min(how.Span, tokens)
 	}
+	if span < tokens && m.ElementBytes < 4 {
+		// Partial results are merged in f32.
+		use.Activations += int64(rows) * int64(group*m.Heads/m.KVHeads*m.HeadDim) * 4
+	}
 	use.HostKV = m.KV(tokens)
-	use.KV = int64(how.Slots) * int64(min(how.Group, m.KVHeads)) * int64(span) * m.TokenKV()
+	use.KV = int64(how.Slots) * int64(group) * int64(span) * m.TokenKV()
 	return use
 }

@@ -48,10 +48,21 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		own := p.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
 		args.KV, args.Causal = append(args.KV, own), true
 	}
+	out := args.Out
+	merging := !(t.First && t.Last) && h.partial.Data != nil
+	if merging {
+		// Rounding at every merge would lose what merging in f32 does not.
+		args.Out = kernels.Matrix(h.partial.Data, kernels.F32, out.Rows, out.Cols)
+	}
 	if t.slot != nil {
 		p.Compute.Wait(t.slot.Filled)
 	}
-	h.time.Around(p.Compute, transfer.Compute, t, func() { h.dev.Attention(p.Compute, args) })
+	h.time.Around(p.Compute, transfer.Compute, t, func() {
+		h.dev.Attention(p.Compute, args)
+		if merging && t.Last {
+			h.dev.Convert(p.Compute, out, args.Out)
+		}
+	})
 	if t.slot != nil {
 		p.Compute.Record(t.slot.Free)
 		h.ring.Return(t.slot)

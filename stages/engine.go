@@ -29,6 +29,7 @@ type Engine struct {
 	passes   sync.Mutex
 	inFlight chan struct{}
 	counts   counts
+	spanLogs
 }
 
 // Observer is told how documents get on. Its methods are called from the
@@ -50,8 +51,11 @@ type counts struct {
 
 // EngineOptions says how an engine is put together.
 type EngineOptions struct {
-	Heads     *graph.Graph // the heads level
-	KeepSpans bool         // keep the time line's spans
+	Heads *graph.Graph // the heads level
+	// HostMemory is the budget of the caches on the host, in bytes; 0 is what
+	// the machine has free.
+	HostMemory int64
+	KeepSpans  bool // keep what Trace returns
 }
 
 // NewEngine puts the checkpoint on the device and starts its head loop. The
@@ -62,8 +66,13 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 		timeline: transfer.NewTimeline(dev, opt.KeepSpans),
 		inFlight: make(chan struct{}, 1),
 	}
+	var heads []graph.BuildOption
+	if opt.KeepSpans {
+		e.spanLogs = newSpanLogs()
+		heads = append(heads, graph.WithTracer(e.heads))
+	}
 	var err error
-	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), e.timeline)
+	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), opt.HostMemory, e.timeline, heads...)
 	if err != nil {
 		return nil, err
 	}
@@ -121,15 +130,16 @@ func (t *Text) Prefill(ctx context.Context, tokens []int32, chunk, room int) ([]
 	if chunk <= 0 || chunk > len(tokens) {
 		chunk = len(tokens)
 	}
-	if err := e.reserve(t, len(t.Tokens)+len(tokens)+room, chunk); err != nil {
-		return nil, err
-	}
+	t.Sequence.Expect(len(t.Tokens) + len(tokens) + room)
 	var logits []float32
 	for done := 0; done < len(tokens); {
 		next := tokens[done:min(done+chunk, len(tokens))]
 		last := done+len(next) == len(tokens)
-		var err error
-		if logits, err = e.forward(ctx, t, next, last); err != nil {
+		err := e.reserve(t, len(t.Tokens)+len(next), chunk)
+		if err != nil {
+			return nil, err
+		}
+		if logits, err = e.forward(ctx, t, transfer.Prefill, next, last); err != nil {
 			return nil, err
 		}
 		done += len(next)
@@ -148,7 +158,7 @@ func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
 	if err := t.engine.reserve(t, len(t.Tokens)+1, 1); err != nil {
 		return nil, err
 	}
-	logits, err := t.engine.forward(ctx, t, []int32{token}, true)
+	logits, err := t.engine.forward(ctx, t, transfer.Decode, []int32{token}, true)
 	t.engine.counts.decodeTokens.Add(1)
 	t.engine.counts.decode.Add(int64(time.Since(start)))
 	return logits, err
@@ -158,12 +168,11 @@ func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
 func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	if err := t.Sequence.Reserve(tokens); err != nil {
+	if err := t.Sequence.Extend(tokens); err != nil {
 		return e.explain(err)
 	}
-	if rows > e.decoder.MaxRows() && e.loop.ring != nil {
-		// The ring takes what is left; the activations come first.
-		e.loop.ring.Release()
+	if rows > e.decoder.MaxRows() {
+		e.loop.trim() // the ring takes what is left; the activations come first
 	}
 	if err := e.decoder.Grow(rows, 1); err != nil {
 		return e.explain(err)
@@ -171,7 +180,7 @@ func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	return nil
 }
 
-func (e *Engine) forward(ctx context.Context, t *Text, tokens []int32, want bool) ([]float32, error) {
+func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, tokens []int32, want bool) ([]float32, error) {
 	e.passes.Lock()
 	defer e.passes.Unlock()
 	whole := false
@@ -180,8 +189,13 @@ func (e *Engine) forward(ctx context.Context, t *Text, tokens []int32, want bool
 			// Nothing may go on using the text's memory.
 			e.loop.Abort()
 			_ = e.decoder.Compute().Synchronize()
+			if e.Device.Err() == nil {
+				e.timeline.Settle() // what has run belongs in the trace
+			}
 		}
 	}()
+	past := t.Sequence.Tokens()
+	e.timeline.Begin(kind, transfer.Range{From: past, To: past + len(tokens)})
 	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens}}, want)
 	if err != nil {
 		return nil, e.explain(err)
@@ -199,6 +213,13 @@ func (e *Engine) forward(ctx context.Context, t *Text, tokens []int32, want bool
 
 // explain adds to a budget error which option would make it fit.
 func (e *Engine) explain(err error) error {
+	var host *transfer.HostMemoryError
+	if errors.As(err, &host) && host.Hint == "" {
+		host.Hint = "a shorter document or a narrower cache takes less; on the device, the cache takes none (heads.offload.to=device)"
+		if host.Budget > 0 {
+			host.Hint = "raise device.host_memory"
+		}
+	}
 	var short *kernels.BudgetError
 	if !errors.As(err, &short) || short.Hint != "" {
 		return err

@@ -25,12 +25,14 @@ type HeadLoop struct {
 	host  *transfer.Slabs
 
 	ring     *transfer.Ring // nil without a prefetch stage that has slots
+	partial  kernels.Buffer // f32 results of a tile's heads until its last span is merged
 	grouping transfer.Grouping
 	span     int // tokens a tile; 0 means all
 	onHost   bool
 
 	copyIn, copyOut kernels.Stream
 	moved           Moved
+	group           int // KV heads of the latest pass's tiles
 
 	run     *graph.Run
 	stop    context.CancelCauseFunc
@@ -89,10 +91,11 @@ func headEnds() graph.Ends {
 }
 
 // NewHeadLoop builds the heads level g for a cache of some shape on dev, and
-// starts its stages.
-func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time *transfer.Timeline) (*HeadLoop, error) {
+// starts its stages; opts are for these. hostMemory is the budget of a cache on the host, in bytes;
+// 0 is what the machine has free.
+func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostMemory int64, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
 	h := &HeadLoop{
-		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host()),
+		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host(), hostMemory),
 		copyIn:  dev.NewStream(string(transfer.CopyIn)),
 		copyOut: dev.NewStream(string(transfer.CopyOut)),
 		stopped: make(chan struct{}),
@@ -100,7 +103,7 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, time 
 	for i := range h.projected {
 		h.projected[i], h.kept[i] = dev.NewEvent(), dev.NewEvent()
 	}
-	run, err := g.Build(h, graph.WithDrain(h.drain))
+	run, err := g.Build(h, append(opts, graph.WithDrain(h.drain))...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +146,18 @@ func (h *HeadLoop) Close() error {
 	if !h.aborted { // else what failed has been reported
 		err = errors.Join(h.failure, h.copyIn.Synchronize(), h.copyOut.Synchronize())
 	}
+	h.trim()
+	h.host.Close()
+	return err
+}
+
+// trim gives back the device memory that only passes need. None may be running.
+func (h *HeadLoop) trim() {
 	if h.ring != nil {
 		h.ring.Release()
 	}
-	return err
+	h.dev.Free(h.partial)
+	h.partial = kernels.Buffer{}
 }
 
 // NewSequence returns an empty cache where this loop keeps it.
@@ -166,14 +177,11 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	if h.aborted {
 		return errAborted
 	}
-	longest, capacity := 0, 0
-	for i, s := range p.Segments {
-		longest, capacity = max(longest, p.Past[i]), max(capacity, s.Sequence.Capacity())
-	}
-	group, err := h.fit(longest, capacity)
+	group, err := h.fit(p)
 	if err != nil {
 		return err
 	}
+	h.group = group
 	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
 	tiles := transfer.Tiles(h.shape, p.Past, group, h.span)
 	for i := range pass.layers {
@@ -196,20 +204,33 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	return nil
 }
 
-// fit chooses the group for tiles of a past of some tokens, and makes the
-// ring's slots hold them: if there is room, for as long as the sequence can get.
-func (h *HeadLoop) fit(past, capacity int) (group int, err error) {
+// fit chooses the group for the tiles of a pass, and makes the ring's slots and
+// the place of partial results hold them: if there is room, for as long as the
+// sequences are expected to get.
+func (h *HeadLoop) fit(p *model.Pass) (group int, err error) {
+	past, goal := 0, 0
+	for i, s := range p.Segments {
+		past, goal = max(past, p.Past[i]), max(goal, s.Sequence.Goal())
+	}
+	partial := int64(0) // bytes of partial results a KV head
+	if h.span > 0 && goal > h.span && h.dev.Info().Activations != kernels.F32 {
+		partial = int64(p.MaxRows) * int64(p.Group*p.HeadDim) * int64(kernels.F32.BlockBytes())
+	}
 	if h.ring == nil || !h.onHost {
-		return h.grouping.Choose(h.shape, 0, 0, 0), nil
+		group = h.grouping.Choose(h.shape, 0, 0, 0, 0)
+		return group, h.fitPartial(int64(group) * partial)
 	}
-	tokens := min((past+quantum-1)/quantum*quantum, capacity)
+	tokens := min((past+quantum-1)/quantum*quantum, goal)
 	if h.span > 0 {
-		tokens, capacity = min(tokens, h.span), min(capacity, h.span)
+		tokens, goal = min(tokens, h.span), min(goal, h.span)
 	}
-	free := h.dev.Ledger().Left() + h.ring.Bytes()
-	group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, free)
-	whole := h.shape.SlotBytes(group, capacity)
-	if int64(h.ring.Slots())*whole <= free {
+	free := h.dev.Ledger().Left() + h.ring.Bytes() + h.partial.Bytes
+	group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, partial, free)
+	if err := h.fitPartial(int64(group) * partial); err != nil {
+		return group, err
+	}
+	whole := h.shape.SlotBytes(group, goal)
+	if int64(h.ring.Slots())*whole <= free-h.partial.Bytes {
 		return group, h.ring.Fit(whole)
 	}
 	err = h.ring.Fit(h.shape.SlotBytes(group, tokens))
@@ -219,6 +240,17 @@ func (h *HeadLoop) fit(past, capacity int) (group int, err error) {
 		short.Hint = h.smallTiles(short.Left) + atLeast(enough) + " holds the whole text"
 	}
 	return group, err
+}
+
+// fitPartial makes the place of partial results hold at least bytes. No pass
+// may be running.
+func (h *HeadLoop) fitPartial(bytes int64) (err error) {
+	if bytes <= h.partial.Bytes {
+		return nil
+	}
+	h.trim() // the ring takes what is left, so it comes after
+	h.partial, err = h.dev.Alloc(bytes, kernels.Activations, "partial results of attention")
+	return err
 }
 
 // smallTiles says with which options the ring would fit in the bytes that are

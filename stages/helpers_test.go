@@ -2,11 +2,13 @@ package stages
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"testing"
 
 	"headinfer/config"
+	"headinfer/kernels"
 	"headinfer/kernels/cpu"
 	"headinfer/model"
 )
@@ -35,8 +37,20 @@ func load(t testing.TB, method string, sets ...string) *config.Pipeline {
 	return p
 }
 
+// opener opens the device that a test runs on, with a budget in bytes.
+type opener func(budget int64) (kernels.Device, error)
+
+// twoThreads is the CPU device of most tests.
+func twoThreads(budget int64) (kernels.Device, error) { return cpu.Open(budget, 2), nil }
+
 // tryEngine puts a method's engine together on a CPU device of two threads.
 func tryEngine(t testing.TB, p *config.Pipeline, path string) (*Engine, error) {
+	t.Helper()
+	return tryEngineOn(t, twoThreads, p, path)
+}
+
+// tryEngineOn puts a method's engine together, for as long as the test runs.
+func tryEngineOn(t testing.TB, open opener, p *config.Pipeline, path string) (*Engine, error) {
 	t.Helper()
 	registry, err := Registry()
 	if err != nil {
@@ -50,7 +64,10 @@ func tryEngine(t testing.TB, p *config.Pipeline, path string) (*Engine, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev := cpu.Open(int64(p.Device.Memory), 2)
+	dev, err := open(int64(p.Device.Memory))
+	if err != nil {
+		t.Fatal(errors.Join(err, checkpoint.Close()))
+	}
 	e, err := NewEngine(checkpoint, dev, EngineOptions{Heads: heads, KeepSpans: true})
 	t.Cleanup(func() {
 		if e != nil {
@@ -73,7 +90,12 @@ func tryEngine(t testing.TB, p *config.Pipeline, path string) (*Engine, error) {
 
 func openMethod(t testing.TB, method, path string, sets ...string) *Engine {
 	t.Helper()
-	e, err := tryEngine(t, load(t, method, sets...), path)
+	return openMethodOn(t, twoThreads, method, path, sets...)
+}
+
+func openMethodOn(t testing.TB, open opener, method, path string, sets ...string) *Engine {
+	t.Helper()
+	e, err := tryEngineOn(t, open, load(t, method, sets...), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,26 +13,44 @@ import (
 
 // TestPlanPredictsTheLedger compares plan's formulas with what the device's
 // ledger counted, to the byte.
-func TestPlanPredictsTheLedger(t *testing.T) {
+func TestPlanPredictsTheLedger(t *testing.T) { planPredictsTheLedger(t, twoThreads, tinyLlama) }
+
+func planPredictsTheLedger(t *testing.T, open opener, path string) {
 	const prompt, chunk, answer = 1000, 100, 20
-	for method, how := range map[string]plan.Method{
-		"standard":        plan.Standard(),
-		"chunked-prefill": {Chunk: chunk},
-		"layer-wise":      {Chunk: chunk, OnHost: true, Group: 4, Slots: 2},
-		"headinfer-2":     {Chunk: chunk, OnHost: true, Group: 2, Slots: 2},
-		"headinfer-1":     {Chunk: chunk, OnHost: true, Group: 1, Slots: 2},
-		"tiled":           {Chunk: chunk, OnHost: true, Group: 1, Slots: 2, Span: 1024},
+	const all = 1 << 20 // heads
+	host := func(group, span int) plan.Method {
+		return plan.Method{Chunk: chunk, OnHost: true, Group: group, Slots: 2, Span: span}
+	}
+	for _, c := range []struct {
+		method string
+		set    string
+		how    plan.Method
+	}{
+		{"standard", "", plan.Standard()},
+		{"chunked-prefill", "", plan.Method{Chunk: chunk}},
+		{"layer-wise", "", host(all, 0)},
+		{"headinfer-8", "", host(8, 0)},
+		{"headinfer-4", "", host(4, 0)},
+		{"headinfer-2", "", host(2, 0)},
+		{"headinfer-1", "", host(1, 0)},
+		{"adaptive", "", host(all, 0)}, // in plenty
+		{"tiled", "", host(1, 1024)},
+		{"tiled", "heads.attention.span=129", host(1, 129)},
 	} {
-		t.Run(method, func(t *testing.T) {
-			e := openMethod(t, method, tinyLlama)
+		t.Run(strings.TrimSpace(c.method+" "+c.set), func(t *testing.T) {
+			var sets []string
+			if c.set != "" {
+				sets = []string{c.set}
+			}
+			e := openMethodOn(t, open, c.method, path, sets...)
 			ids := make([]int32, prompt)
 			text := admit(t, e)
-			if _, err := text.Prefill(t.Context(), ids, how.Chunk, answer); err != nil {
+			if _, err := text.Prefill(t.Context(), ids, c.how.Chunk, answer); err != nil {
 				t.Fatal(err)
 			}
 			text.Release()
 			u := e.Device.Ledger().Usage()
-			want := PlanModel(e).Memory(how, prompt, prompt+answer)
+			want := PlanModel(e).Memory(c.how, prompt, prompt+answer)
 			for purpose, bytes := range map[kernels.Purpose]int64{
 				kernels.Weights: want.Weights, kernels.KVCache: want.KV, kernels.Activations: want.Activations,
 			} {

@@ -9,16 +9,18 @@ import (
 
 // Report is what a run did and what it took.
 type Report struct {
-	Model        string        `json:"model"`
-	Device       string        `json:"device"`
-	PromptTokens int64         `json:"prompt_tokens"`
-	Answers      int64         `json:"answers"`
-	AnswerTokens int64         `json:"answer_tokens"`
-	DecodeSteps  int64         `json:"decode_steps"` // the first token of an answer takes none
-	Prefill      time.Duration `json:"prefill_ns"`
-	Decode       time.Duration `json:"decode_ns"`
-	Longest      int           `json:"longest_tokens"`
-	Memory       kernels.Usage `json:"device_memory"`
+	Model string `json:"model"`
+	// RandomWeights says that the answers mean nothing; the times and sizes do.
+	RandomWeights bool          `json:"random_weights"`
+	Device        string        `json:"device"`
+	PromptTokens  int64         `json:"prompt_tokens"`
+	Answers       int64         `json:"answers"`
+	AnswerTokens  int64         `json:"answer_tokens"`
+	DecodeSteps   int64         `json:"decode_steps"` // the first token of an answer takes none
+	Prefill       time.Duration `json:"prefill_ns"`
+	Decode        time.Duration `json:"decode_ns"`
+	Longest       int           `json:"longest_tokens"`
+	Memory        kernels.Usage `json:"device_memory"`
 	// Standard is what the longest text would take on the device with the
 	// usual method: computed, not measured.
 	Standard    plan.Memory   `json:"standard_computed"`
@@ -34,7 +36,7 @@ func (e *Engine) Report() Report {
 	longest := int(e.counts.longest.Load())
 	m := PlanModel(e)
 	return Report{
-		Model: c.Name, Device: e.Device.Info().Name,
+		Model: c.Name, RandomWeights: e.Checkpoint.Random, Device: e.Device.Info().Name,
 		PromptTokens: e.counts.prefillTokens.Load(), DecodeSteps: e.counts.decodeTokens.Load(),
 		Answers: e.counts.answers.Load(), AnswerTokens: e.counts.answerTokens.Load(),
 		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),
@@ -51,6 +53,6 @@ func PlanModel(e *Engine) plan.Model {
 	return plan.Model{
 		Layers: c.Layers, Hidden: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.FFN, Vocab: c.Vocab,
 		WeightBytes:  e.Device.Ledger().Usage().Now[kernels.Weights],
-		ElementBytes: int64(e.Device.Info().Activations.BlockBytes()),
+		ElementBytes: int64(e.Device.Info().Activations.BlockBytes()), Tied: c.Tied,
 	}
 }

@@ -31,10 +31,12 @@ func (s Shape) Bytes(tokens int) int64 {
 type Sequence struct {
 	shape    Shape
 	place    placer
-	admit    func(bytes int64, tokens int) error // nil: no budget
+	admit    func(bytes int64, tokens int) error // is there room for so much more?
+	ahead    func(size, count int)               // nil: no background work
 	layers   []chain
 	tokens   int
 	capacity int
+	goal     int // tokens it is expected to hold in the end
 }
 
 // chain is one layer's blocks in order of position.
@@ -48,18 +50,29 @@ type block struct {
 // placer makes a block's memory for K and V, bytes each.
 type placer func(bytes int64, what string) (k, v unsafe.Pointer, release func(), err error)
 
-// NewHostSequence returns an empty cache in host memory taken from alloc.
-func NewHostSequence(shape Shape, alloc memory.Allocator) *Sequence {
-	return newSequence(shape, func(bytes int64, what string) (k, v unsafe.Pointer, release func(), err error) {
+// NewHostSequence returns an empty cache in host memory taken from slabs.
+func NewHostSequence(shape Shape, slabs *Slabs) *Sequence {
+	s := newSequence(shape, func(bytes int64, what string) (k, v unsafe.Pointer, release func(), err error) {
 		defer func() {
-			if r := recover(); r != nil {
+			switch r := recover().(type) {
+			case nil:
+			case *HostMemoryError:
+				r.What, err = what, r
+			case error:
+				err = fmt.Errorf("%s: %s of host memory: %w", what, kernels.FormatBytes(2*bytes), r)
+			default:
 				err = fmt.Errorf("%s: %s of host memory: %v", what, kernels.FormatBytes(2*bytes), r)
 			}
 		}()
-		buf := memory.NewBufferWithAllocator(alloc.Allocate(int(2*bytes)), alloc)
+		buf := memory.NewBufferWithAllocator(slabs.Allocate(int(2*bytes)), slabs)
 		k = unsafe.Pointer(unsafe.SliceData(buf.Bytes()))
 		return k, unsafe.Add(k, bytes), buf.Release, nil
 	})
+	s.ahead = slabs.Ahead
+	s.admit = func(bytes int64, tokens int) error {
+		return slabs.Room(bytes, fmt.Sprintf("KV cache of %d tokens", tokens))
+	}
+	return s
 }
 
 // NewDeviceSequence returns an empty cache in the device's memory.
@@ -90,6 +103,56 @@ func (s *Sequence) Tokens() int { return s.tokens }
 // Capacity returns how many tokens fit without another block.
 func (s *Sequence) Capacity() int { return s.capacity }
 
+// Expect says how many tokens the sequence will hold in the end.
+func (s *Sequence) Expect(tokens int) { s.goal = max(s.goal, tokens) }
+
+// Goal returns how many tokens the sequence has room for or is expected to hold.
+func (s *Sequence) Goal() int { return max(s.goal, s.capacity) }
+
+// firstBlock is the least that Extend adds: in copies of that many tokens of
+// a head, a link gives all it can (docs/decisions.md has the figures).
+const firstBlock = 8192
+
+// Extend makes room for at least a total of tokens, and when it must add a
+// block it adds one that is as large as all before it, but not past the goal.
+// On the host, the block after it is then taken in the background. If it
+// fails, the sequence is as it was.
+func (s *Sequence) Extend(tokens int) error {
+	if tokens <= s.capacity {
+		return nil
+	}
+	whole := max(tokens, s.goal)
+	if s.ahead == nil { // nothing is gained by coming back for more
+		return s.Reserve(whole)
+	}
+	// What cannot be finished is better not begun.
+	if err := s.admit(s.shape.Bytes(whole-s.capacity), whole); err != nil {
+		return err
+	}
+	if err := s.Reserve(max(tokens, s.next())); err != nil {
+		return err
+	}
+	if more := s.next() - s.capacity; more > 0 {
+		s.ahead(2*int(s.blockBytes(more)), s.shape.Layers)
+	}
+	return nil
+}
+
+// next returns the capacity after another block. What would be left for a
+// block less than half as large joins this one.
+func (s *Sequence) next() int {
+	block := max(s.capacity, firstBlock)
+	if s.Goal() < s.capacity+block+block/2 {
+		return s.Goal()
+	}
+	return s.capacity + block
+}
+
+// blockBytes returns the bytes of one layer's keys of some tokens.
+func (s *Sequence) blockBytes(tokens int) int64 {
+	return int64(s.shape.KVHeads) * int64(tokens) * s.shape.TokenBytes() / 2
+}
+
 // Reserve makes room for a total of tokens, in one more block a layer if it
 // must. If it fails, the sequence is as it was.
 func (s *Sequence) Reserve(tokens int) error {
@@ -99,12 +162,10 @@ func (s *Sequence) Reserve(tokens int) error {
 	}
 	// Ask for the whole first: an error that names one layer's share of what
 	// is missing would help nobody.
-	if s.admit != nil {
-		if err := s.admit(s.shape.Bytes(more), tokens); err != nil {
-			return err
-		}
+	if err := s.admit(s.shape.Bytes(more), tokens); err != nil {
+		return err
 	}
-	bytes := int64(s.shape.KVHeads) * int64(more) * s.shape.TokenBytes() / 2
+	bytes := s.blockBytes(more)
 	made := make([]*block, 0, s.shape.Layers)
 	for l := range s.layers {
 		k, v, release, err := s.place(bytes, fmt.Sprintf("KV cache of %d tokens, layer %d of %d", tokens, l+1, s.shape.Layers))
@@ -156,5 +217,5 @@ func (s *Sequence) Release() {
 		}
 		s.layers[l] = nil
 	}
-	s.tokens, s.capacity = 0, 0
+	s.tokens, s.capacity, s.goal = 0, 0, 0
 }

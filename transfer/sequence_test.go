@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -25,7 +26,8 @@ func at(t *testing.T, s *Sequence, layer, head, token int) (k, v *float32) {
 
 func TestSequenceKeepsWhatWasWrittenAsItGrows(t *testing.T) {
 	base := memory.NewCheckedAllocator(memory.DefaultAllocator)
-	s := NewHostSequence(small, NewSlabs(base))
+	slabs := NewSlabs(base, 0)
+	s := NewHostSequence(small, slabs)
 	value := func(l, h, n int) float32 { return float32(1 + n + 1000*h + 100_000*l) }
 	held := 0
 	for _, total := range []int{5, 6, 6, 40} {
@@ -68,6 +70,7 @@ func TestSequenceKeepsWhatWasWrittenAsItGrows(t *testing.T) {
 		t.Error("a full sequence took another token")
 	}
 	s.Release()
+	slabs.Close()
 	base.AssertSize(t, 0)
 }
 
@@ -97,7 +100,7 @@ func TestDeviceSequenceIsRefusedWhole(t *testing.T) {
 }
 
 func TestHostSequenceSaysWhatTheHostRefused(t *testing.T) {
-	s := NewHostSequence(small, refusing{})
+	s := NewHostSequence(small, NewSlabs(refusing{}, 0))
 	if err := s.Reserve(10); err == nil {
 		t.Fatal("no error from an allocator that panics")
 	} else {
@@ -108,3 +111,76 @@ func TestHostSequenceSaysWhatTheHostRefused(t *testing.T) {
 type refusing struct{ memory.Allocator }
 
 func (refusing) Allocate(int) []byte { panic("out of memory") }
+
+func TestHostSequenceExtendsByDoubling(t *testing.T) {
+	base := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	slabs := NewSlabs(base, 0)
+	s := NewHostSequence(Shape{Layers: 2, KVHeads: 1, HeadDim: 8, DType: kernels.F32}, slabs)
+	s.Expect(100_000)
+	var got []int
+	for tokens := 1; tokens < 100_000; tokens += 5000 {
+		if err := s.Extend(tokens); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(got); n == 0 || got[n-1] != s.Capacity() {
+			got = append(got, s.Capacity())
+		}
+	}
+	if want := []int{8192, 16384, 32768, 65536, 100_000}; !slices.Equal(got, want) {
+		t.Errorf("capacities %v, want %v", got, want)
+	}
+	// Past what was expected, no more than is asked for.
+	if err := s.Extend(100_001); err != nil || s.Capacity() != 100_001 {
+		t.Errorf("capacity %d, error %v", s.Capacity(), err)
+	}
+	s.Release()
+	slabs.Close()
+	base.AssertSize(t, 0)
+}
+
+func TestHostSequenceIsRefusedBeforeItBegins(t *testing.T) {
+	slabs := NewSlabs(memory.DefaultAllocator, 2*slabBytes)
+	defer slabs.Close()
+	s := NewHostSequence(small, slabs)
+	s.Expect(int(2*slabBytes/small.Bytes(1)) + 1)
+	err := s.Extend(10)
+	if !errors.Is(err, ErrHostMemory) || s.Capacity() != 0 {
+		t.Errorf("a sequence that will not fit got room for %d tokens and %v", s.Capacity(), err)
+	}
+	if held, _, _ := slabs.Bytes(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+}
+
+// scarce has some bytes and no more.
+type scarce struct {
+	memory.Allocator
+	left *int
+}
+
+func (a scarce) Allocate(size int) []byte {
+	if *a.left -= size; *a.left < 0 {
+		panic(errors.New("no more pages"))
+	}
+	return a.Allocator.Allocate(size)
+}
+
+func TestHostSequenceStaysWhenTheHostRunsOut(t *testing.T) {
+	left := slabBytes
+	slabs := NewSlabs(scarce{memory.DefaultAllocator, &left}, 0)
+	shape := Shape{Layers: 2, KVHeads: 8, HeadDim: 64, DType: kernels.F32} // a slab for the first block of both layers
+	s := NewHostSequence(shape, slabs)
+	s.Expect(100_000)
+	if err := s.Extend(1); err != nil {
+		t.Fatal(err)
+	}
+	held := s.Capacity()
+	if err := s.Extend(held + 1); err == nil || s.Capacity() != held || len(s.View(1, 0, 1, 0, held)) != 1 {
+		t.Errorf("past the host's memory the capacity is %d, was %d, and the error %v", s.Capacity(), held, err)
+	}
+	s.Release()
+	slabs.Close()
+	if bytes, _, used := slabs.Bytes(); bytes != 0 || used != 0 {
+		t.Errorf("in the end %d bytes are held and %d used", bytes, used)
+	}
+}

@@ -12,16 +12,27 @@ import (
 const (
 	slabBytes     = 64 << 20
 	slabAlignment = 64
+	// spareBytes of empty slabs are kept for the next text: short texts would
+	// otherwise take and pin the same memory again and again.
+	spareBytes = 1 << 30
 )
 
 // Slabs is an Arrow allocator that takes memory from another one in large
 // slabs and hands out exact parts of them: taking (and, for a GPU, pinning)
-// host memory is slow by the piece. Parts freed are used again; a slab goes
-// back when its last part has. It is safe for concurrent use.
+// host memory is slow by the piece. Parts freed are used again. It has a
+// budget, and it can take slabs ahead of need, in the background. It is safe
+// for concurrent use.
 type Slabs struct {
-	base memory.Allocator
-	mu   sync.Mutex
-	all  []*slab
+	base   memory.Allocator
+	budget int64
+
+	mu     sync.Mutex
+	change sync.Cond // all, busy or closed have changed
+	all    []*slab
+	held   int64 // bytes of all
+	peak   int64 // the most that was held
+	busy   bool  // a goroutine is getting a slab from base
+	closed bool
 }
 
 type slab struct {
@@ -34,26 +45,159 @@ type extent struct{ from, to int }
 
 var _ memory.Allocator = (*Slabs)(nil)
 
-// NewSlabs returns an empty allocator over base.
-func NewSlabs(base memory.Allocator) *Slabs { return &Slabs{base: base} }
+// NewSlabs returns an empty allocator over base with a budget in bytes; 0
+// means as much as the machine has free whenever more is needed.
+func NewSlabs(base memory.Allocator, budget int64) *Slabs {
+	s := &Slabs{base: base, budget: budget}
+	s.change.L = &s.mu
+	return s
+}
 
 // Allocate returns size bytes, aligned for vectors, of unspecified content. As
-// Arrow's interface has it, it panics if base does.
+// Arrow's interface has it, it panics when there are none: with a
+// *HostMemoryError past the budget, or as base does.
 func (s *Slabs) Allocate(size int) []byte {
 	if size == 0 {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, b := range s.all {
-		if part := b.take(size); part != nil {
-			return part
+	for {
+		for _, b := range s.all {
+			if part := b.take(size); part != nil {
+				return part
+			}
 		}
+		if s.busy {
+			s.change.Wait() // it may be for us
+			continue
+		}
+		s.grow(size)
 	}
-	b := &slab{data: s.base.Allocate(max(size, slabBytes))}
-	b.free = []extent{{0, len(b.data)}}
-	s.all = append(s.all, b)
-	return b.take(size)
+}
+
+// Ahead makes sure, in the background, that count parts of size bytes can be
+// had at once. It does nothing past the budget: the allocation itself will say
+// what is missing.
+func (s *Slabs) Ahead(size, count int) {
+	s.mu.Lock()
+	if s.busy || s.closed {
+		s.mu.Unlock()
+		return // one at a time; it is a hint
+	}
+	missing := count
+	for _, b := range s.all {
+		missing -= b.room(size)
+	}
+	s.busy = true
+	s.mu.Unlock()
+	go func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		defer func() {
+			_ = recover() // see above
+			s.busy = false
+			s.change.Broadcast()
+		}()
+		for missing > 0 && !s.closed {
+			s.grow(size)
+			missing -= s.all[len(s.all)-1].room(size)
+			s.busy = true
+		}
+	}()
+}
+
+// grow adds a slab for a part of size bytes. It holds the lock but for the
+// time that base takes, and panics as Allocate does.
+func (s *Slabs) grow(size int) {
+	bytes := max(size, slabBytes)
+	if err := s.admit(int64(bytes)); err != nil {
+		panic(err)
+	}
+	s.busy = true
+	data, failure := func() (data []byte, failure any) {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		defer func() { failure = recover() }()
+		return s.base.Allocate(bytes), nil
+	}()
+	s.busy = false
+	s.change.Broadcast()
+	if failure != nil {
+		panic(failure)
+	}
+	s.all = append(s.all, &slab{data: data, free: []extent{{0, len(data)}}})
+	s.held += int64(bytes)
+	s.peak = max(s.peak, s.held)
+}
+
+// Room returns the *HostMemoryError that allocating bytes, in whatever parts,
+// would come to, and takes nothing. what names the asker.
+func (s *Slabs) Room(bytes int64, what string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.held
+	for _, b := range s.all {
+		free -= int64(b.used)
+	}
+	if err := s.allow(bytes - free); err != nil {
+		err.What = what
+		return err
+	}
+	return nil
+}
+
+// admit returns a *HostMemoryError if bytes more are too many, even without
+// the slabs that are empty.
+func (s *Slabs) admit(bytes int64) *HostMemoryError {
+	if s.allow(bytes) == nil {
+		return nil
+	}
+	s.drop(0)
+	return s.allow(bytes)
+}
+
+// allow compares what more is asked for with what there is.
+func (s *Slabs) allow(bytes int64) *HostMemoryError {
+	left := s.budget - s.held
+	if s.budget == 0 {
+		machine, known := HostMemory()
+		if !known {
+			return nil
+		}
+		left = machine.Available - hostReserve
+	}
+	if bytes <= left {
+		return nil
+	}
+	return &HostMemoryError{Asked: bytes, Left: max(left, 0), Held: s.held, Budget: s.budget}
+}
+
+// drop gives empty slabs back until at most keep bytes of them are left.
+func (s *Slabs) drop(keep int64) {
+	s.all = slices.DeleteFunc(s.all, func(b *slab) bool {
+		if b.used > 0 {
+			return false
+		}
+		if keep -= int64(len(b.data)); keep >= 0 {
+			return false
+		}
+		s.held -= int64(len(b.data))
+		s.base.Free(b.data)
+		return true
+	})
+}
+
+// Close gives the empty slabs back and ends the background work. Parts still
+// in use keep their slabs, which go back when they are freed.
+func (s *Slabs) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for s.busy {
+		s.change.Wait()
+	}
+	s.drop(0)
 }
 
 // Reallocate returns size bytes that begin with b's, and frees b.
@@ -78,28 +222,39 @@ func (s *Slabs) Free(b []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, owner := range s.all {
+	for _, owner := range s.all {
 		if !owner.put(b) {
 			continue
 		}
-		if owner.used == 0 {
-			s.all = slices.Delete(s.all, i, i+1)
-			s.base.Free(owner.data)
+		if owner.used == 0 && s.closed {
+			s.drop(0)
+		} else if owner.used == 0 {
+			s.drop(spareBytes)
 		}
 		return
 	}
 	panic(fmt.Sprintf("transfer: freed %d bytes that are not of these slabs", len(b)))
 }
 
-// Bytes returns how much the slabs hold and how much of it is in use.
-func (s *Slabs) Bytes() (held, used int64) {
+// Bytes returns how much the slabs hold, the most they held, and how much of
+// them is in use.
+func (s *Slabs) Bytes() (held, peak, used int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.all {
-		held += int64(len(b.data))
 		used += int64(b.used)
 	}
-	return held, used
+	return s.held, s.peak, used
+}
+
+// room returns how many parts of size bytes fit.
+func (b *slab) room(size int) int {
+	step := (size + slabAlignment - 1) &^ (slabAlignment - 1)
+	n := 0
+	for _, e := range b.free {
+		n += (e.to - e.from + step - size) / step // the last may end short
+	}
+	return n
 }
 
 func (b *slab) take(size int) []byte {

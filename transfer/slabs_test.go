@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -13,7 +14,7 @@ func TestSlabsHandOutApartAndTakeBack(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	base := memory.NewCheckedAllocator(memory.DefaultAllocator)
-	slabs := NewSlabs(base)
+	slabs := NewSlabs(base, 0)
 	type part struct {
 		data []byte
 		mark byte
@@ -61,15 +62,77 @@ func TestSlabsHandOutApartAndTakeBack(t *testing.T) {
 		}
 		live = append(live, p)
 	}
-	if held, used := slabs.Bytes(); used == 0 || used > held {
+	if held, _, used := slabs.Bytes(); used == 0 || used > held {
 		t.Fatalf("%d bytes used of %d", used, held)
 	}
 	for _, p := range live {
 		check(p)
 		slabs.Free(p.data)
 	}
-	if held, used := slabs.Bytes(); held != 0 || used != 0 {
+	if held, _, used := slabs.Bytes(); held > spareBytes || used != 0 {
 		t.Fatalf("after everything was freed, %d bytes are held and %d used", held, used)
 	}
+	slabs.Close()
+	if held, peak, _ := slabs.Bytes(); held != 0 || peak == 0 {
+		t.Fatalf("after the end, %d bytes are held, of %d", held, peak)
+	}
 	base.AssertSize(t, 0)
+}
+
+// counted counts and announces what is taken of it.
+type counted struct {
+	memory.Allocator
+	taken chan int
+}
+
+func (c counted) Allocate(size int) []byte {
+	b := c.Allocator.Allocate(size)
+	c.taken <- size
+	return b
+}
+
+func TestSlabsAreTakenAheadOfNeed(t *testing.T) {
+	base := counted{memory.DefaultAllocator, make(chan int, 100)}
+	slabs := NewSlabs(base, 0)
+	slabs.Ahead(slabBytes/2, 5)
+	for range 3 {
+		if n := <-base.taken; n != slabBytes {
+			t.Fatalf("a slab of %d bytes", n)
+		}
+	}
+	var parts [][]byte
+	for range 5 {
+		parts = append(parts, slabs.Allocate(slabBytes/2))
+	}
+	if n := len(base.taken); n > 0 {
+		t.Errorf("%d more slabs were taken for parts that had been asked for ahead", n)
+	}
+	for _, p := range parts {
+		slabs.Free(p)
+	}
+	slabs.Close()
+	if held, peak, used := slabs.Bytes(); held != 0 || used != 0 || peak != 3*slabBytes {
+		t.Errorf("in the end %d bytes are held, %d used, and %d were held at most", held, used, peak)
+	}
+}
+
+func TestSlabsKeepToTheirBudget(t *testing.T) {
+	slabs := NewSlabs(memory.DefaultAllocator, 3*slabBytes)
+	defer slabs.Close()
+	first := slabs.Allocate(slabBytes)
+	slabs.Allocate(slabBytes)
+	slabs.Ahead(2*slabBytes, 1) // does nothing
+	refused := func(size int) (err error) {
+		defer func() { err, _ = recover().(error) }()
+		slabs.Allocate(size)
+		return nil
+	}
+	err := refused(2 * slabBytes)
+	if e, ok := errors.AsType[*HostMemoryError](err); !ok || e.Asked != 2*slabBytes || e.Left != slabBytes || e.Budget != 3*slabBytes || e.Held != 2*slabBytes {
+		t.Fatalf("got %+v", err)
+	}
+	slabs.Free(first) // an empty slab is kept, and given up when the budget needs it
+	if err := refused(2 * slabBytes); err != nil {
+		t.Error(err)
+	}
 }

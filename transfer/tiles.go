@@ -64,9 +64,10 @@ type Grouping struct {
 
 // Choose returns the group for tiles of some tokens: the fixed one, or the
 // largest whose ring of slots fits in the free bytes (the paper's section 4.3,
-// decided from what is really left). A group of one head is the least there is,
+// decided from what is really left); besides is what each of the group's heads
+// takes outside the ring, in bytes. A group of one head is the least there is,
 // whether it fits or not; the ring's own request then says what is missing.
-func (g Grouping) Choose(shape Shape, slots, tokens int, free int64) int {
+func (g Grouping) Choose(shape Shape, slots, tokens int, besides, free int64) int {
 	if !g.Adaptive {
 		if g.Heads <= 0 || g.Heads > shape.KVHeads {
 			return shape.KVHeads
@@ -74,7 +75,7 @@ func (g Grouping) Choose(shape Shape, slots, tokens int, free int64) int {
 		return g.Heads
 	}
 	for heads := shape.KVHeads; heads > 1; heads = (heads + 1) / 2 {
-		if int64(slots)*shape.SlotBytes(heads, tokens) <= free {
+		if int64(slots)*shape.SlotBytes(heads, tokens)+int64(heads)*besides <= free {
 			return heads
 		}
 	}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,11 +20,40 @@ const (
 	Compute Track = "compute"
 )
 
+// Tracks lists them in the order in which a tile meets them.
+func Tracks() []Track { return []Track{CopyIn, Compute, CopyOut} }
+
 // Span is one piece of work on a track, timed by the device.
 type Span struct {
 	Track      Track
 	Name       string
+	Pass       int           // the forward pass that it is part of, counted from 0
 	Start, End time.Duration // since the device was opened
+}
+
+// PassKind is what a forward pass is for.
+type PassKind string
+
+// The kinds of passes.
+const (
+	Prefill PassKind = "prefill" // reads a chunk of a prompt
+	Decode  PassKind = "decode"  // reads the token written last
+)
+
+// Pass is one forward pass, timed by the host.
+type Pass struct {
+	Number     int // as in Span.Pass
+	Kind       PassKind
+	Tokens     Range // of the text, those that the pass reads
+	Start, End time.Time
+}
+
+// String names the pass as traces do: "prefill t0:8192", "decode t131072".
+func (p Pass) String() string {
+	if p.Kind == Decode && p.Tokens.Len() == 1 {
+		return fmt.Sprintf("%s t%d", p.Kind, p.Tokens.From)
+	}
+	return fmt.Sprintf("%s t%d:%d", p.Kind, p.Tokens.From, p.Tokens.To)
 }
 
 // Timeline collects when device work ran. Work is bracketed by events while it
@@ -31,12 +61,13 @@ type Span struct {
 // that measuring never holds the device up. It is safe for concurrent use.
 type Timeline struct {
 	dev     kernels.Device
-	keep    bool
 	mu      sync.Mutex
 	pending []bracket
 	spare   []kernels.Event
-	spans   []Span
+	settled []Span // Settle's, from call to call
+	passes  int    // settled so far
 	sum     Overlap
+	record  *recorder // nil unless spans are kept
 }
 
 type bracket struct {
@@ -45,24 +76,47 @@ type bracket struct {
 	start, end kernels.Event
 }
 
-// Overlap says how busy the tracks were and how much copying went on under compute.
-type Overlap struct {
-	Copy    time.Duration // copies in and out, summed
-	Hidden  time.Duration // of which while compute was busy
-	Compute time.Duration
+// MaxSpans is how many spans a time line keeps at most: some 200 MB of them.
+const MaxSpans = 2_000_000
+
+// recorder is what a time line keeps for a trace.
+type recorder struct {
+	Record
+	clock   *clock
+	limit   int
+	current *Pass // begun and not settled
 }
 
-// HiddenShare returns Hidden / Copy, or 1 if nothing was copied.
-func (o Overlap) HiddenShare() float64 {
-	if o.Copy == 0 {
-		return 1
-	}
-	return float64(o.Hidden) / float64(o.Copy)
+// Record is what a time line has kept, pass by pass. It keeps whole passes, up
+// to MaxSpans, and none after the first that did not fit.
+type Record struct {
+	Spans   []Span // in the order of passes, and within one as they were enqueued
+	Passes  []Pass
+	Dropped int // spans that did not fit
+	Clock   Clock
 }
 
-// NewTimeline returns an empty time line; with keep, Spans holds every span.
+// NewTimeline returns an empty time line of dev. With keep it keeps what it
+// sees for Record, and compares the device's clock with the host's, which
+// takes a stream and some idle microseconds.
 func NewTimeline(dev kernels.Device, keep bool) *Timeline {
-	return &Timeline{dev: dev, keep: keep}
+	t := &Timeline{dev: dev}
+	if keep {
+		t.record = &recorder{clock: newClock(dev), limit: MaxSpans}
+	}
+	return t
+}
+
+// Begin says that what is noted until Settle is the work of a pass over some
+// tokens of a text. Without it Settle still counts a pass, of which only the
+// spans are kept.
+func (t *Timeline) Begin(kind PassKind, tokens Range) {
+	if t.record == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.record.current = &Pass{Kind: kind, Tokens: tokens, Start: time.Now()}
 }
 
 // Around enqueues work on s through f and notes it as one span. name is asked
@@ -88,27 +142,41 @@ func (t *Timeline) event() kernels.Event {
 	return t.dev.NewEvent()
 }
 
-// Settle reads the times of everything noted so far, which must have run.
+// Settle ends a pass: it reads the times of everything noted since the one
+// before, which must have run.
 func (t *Timeline) Settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	spans := make([]Span, 0, len(t.pending))
+	t.settled = t.settled[:0]
 	for _, b := range t.pending {
-		span := Span{Track: b.track, Start: b.start.Time(), End: b.end.Time()}
-		if t.keep {
-			span.Name = b.name.String()
-		}
-		spans = append(spans, span)
+		t.settled = append(t.settled, Span{Track: b.track, Pass: t.passes, Start: b.start.Time(), End: b.end.Time()})
 		t.spare = append(t.spare, b.start, b.end)
 	}
-	t.pending = t.pending[:0]
-	o := Measure(spans)
-	t.sum.Copy += o.Copy
-	t.sum.Hidden += o.Hidden
-	t.sum.Compute += o.Compute
-	if t.keep {
-		t.spans = append(t.spans, spans...)
+	t.sum.add(Measure(t.settled))
+	if t.record != nil {
+		t.record.keep(t.settled, t.pending, t.passes)
 	}
+	clear(t.pending) // the names hold on to their passes
+	t.pending = t.pending[:0]
+	t.passes++
+}
+
+// keep adds a pass, whole or not at all: the shares of a part would be wrong.
+func (r *recorder) keep(spans []Span, brackets []bracket, number int) {
+	pass := r.current
+	r.current = nil
+	if r.Dropped > 0 || len(r.Spans)+len(spans) > r.limit {
+		r.Dropped += len(spans)
+		return
+	}
+	if pass != nil {
+		pass.Number, pass.End = number, time.Now()
+		r.Passes = append(r.Passes, *pass)
+	}
+	for i, b := range brackets {
+		spans[i].Name = b.name.String()
+	}
+	r.Spans = append(r.Spans, spans...)
 }
 
 // Overlap returns the sums over everything settled.
@@ -118,64 +186,28 @@ func (t *Timeline) Overlap() Overlap {
 	return t.sum
 }
 
-// Spans returns what was kept, in order of start.
-func (t *Timeline) Spans() []Span {
+// Record returns what was kept, or nil if nothing is. It belongs to the time
+// line and must not be changed. The device must be open: its clock is compared
+// with the host's once more.
+func (t *Timeline) Record() *Record {
+	if t.record == nil {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := slices.Clone(t.spans)
-	slices.SortStableFunc(all, func(a, b Span) int { return int(a.Start - b.Start) })
+	kept := t.record.Record
+	kept.Clock = t.record.clock.compare()
+	return &kept
+}
+
+// Spans returns what was kept, in order of start.
+func (t *Timeline) Spans() []Span {
+	if t.record == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.Clone(t.record.Spans)
+	slices.SortStableFunc(all, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
 	return all
-}
-
-// Measure sums up spans.
-func Measure(spans []Span) Overlap {
-	busy := union(spans, Compute)
-	var o Overlap
-	for _, b := range busy {
-		o.Compute += b.End - b.Start
-	}
-	for _, track := range []Track{CopyIn, CopyOut} {
-		copies := union(spans, track)
-		for _, c := range copies {
-			o.Copy += c.End - c.Start
-		}
-		o.Hidden += intersection(copies, busy)
-	}
-	return o
-}
-
-// union returns a track's busy times, in order and apart from each other.
-func union(spans []Span, track Track) []Span {
-	var own []Span
-	for _, s := range spans {
-		if s.Track == track && s.End > s.Start {
-			own = append(own, s)
-		}
-	}
-	slices.SortFunc(own, func(a, b Span) int { return int(a.Start - b.Start) })
-	joined := own[:0]
-	for _, s := range own {
-		if n := len(joined); n > 0 && s.Start <= joined[n-1].End {
-			joined[n-1].End = max(joined[n-1].End, s.End)
-			continue
-		}
-		joined = append(joined, s)
-	}
-	return joined
-}
-
-// intersection returns how long both were busy.
-func intersection(a, b []Span) time.Duration {
-	var both time.Duration
-	for len(a) > 0 && len(b) > 0 {
-		if from, to := max(a[0].Start, b[0].Start), min(a[0].End, b[0].End); from < to {
-			both += to - from
-		}
-		if a[0].End < b[0].End {
-			a = a[1:]
-		} else {
-			b = b[1:]
-		}
-	}
-	return both
 }

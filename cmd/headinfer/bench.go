@@ -6,196 +6,233 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
-	"text/tabwriter"
-	"time"
+	"strings"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"headinfer/config"
-	"headinfer/kernels"
-	"headinfer/kernels/cpu"
-	"headinfer/plan"
+	"headinfer/pipelines"
 	"headinfer/stages"
 )
 
 // benchOptions are the flags of bench.
 type benchOptions struct {
 	overrides
-	contexts []string
-	decode   int
-	repeats  int
-	asJSON   bool
-}
+	methods   []string
+	model     string
+	memory    string
+	chunkText string
+	texts     []string // of --context
+	decode    int
+	repeats   int
+	fill      bool
+	limits    bool
+	asJSON    bool
 
-// benchRow is what was measured at one context. Times are medians over repeats.
-type benchRow struct {
-	Pipeline    string  `json:"pipeline"`
-	Context     int     `json:"context_tokens"`
-	PrefillRate float64 `json:"prefill_tokens_per_second"`
-	DecodeRate  float64 `json:"decode_tokens_per_second"`
-	// The limits are what this machine's arithmetic and memory, measured in the
-	// same run, would allow.
-	PrefillLimit  float64       `json:"prefill_limit_tokens_per_second,omitempty"`
-	DecodeLimit   float64       `json:"decode_limit_tokens_per_second,omitempty"`
-	DecodeSlowest time.Duration `json:"decode_slowest_step_ns"`
-	Memory        kernels.Usage `json:"device_memory"`
-	Repeats       int           `json:"repeats"`
+	contexts []int // in tokens, ascending
+	chunk    int   // tokens; 0: what each pipeline says
 }
 
 func newBench() *cobra.Command {
 	var o benchOptions
 	c := &cobra.Command{
-		Use:   "bench FILE...",
-		Short: "Time prefill and decode of pipelines' methods on random tokens",
-		Long: `Time prefill and decode with the model, device, chunk and heads of each
-pipeline file. The tokens are random; the documents' sources and sinks are not
-used. Each context is measured --repeats times, the pipelines taking turns.`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Use:   "bench [FILE...]",
+		Short: "Time prefill and decode of methods on random tokens",
+		Long: `Time prefill and decode of methods, the pipelines that the program carries, and
+of pipeline files. The tokens are random; the documents' sources and sinks are
+not used. A row is one method at one context; what does not fit in memory is a
+row without figures, and the bench goes on.
+
+Times are medians: of prefills over --repeats, of decode steps over all tokens.
+A prefill takes the memory of its cache as it goes, and its time is included.
+Limits come from what this device was measured to copy, compute and read, just
+before, each alone. Methods with chunk: none read the prompt in one piece,
+whatever --chunk says.
+
+Counts: 8k is 8000, 8Ki is 8192.
+
+Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
+
+Exit code: 0 if at least one row was measured, 1 if none was or the device
+failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
+		Example: `  headinfer bench --model random:llama-3-8b --method headinfer-1,tiled --context 32Ki,128Ki --chunk 8Ki`,
 		RunE: func(c *cobra.Command, args []string) error {
-			rows, err := o.run(c.Context(), args, c.ErrOrStderr())
-			if err != nil {
+			report, err := o.run(c.Context(), args, c.ErrOrStderr())
+			if report == nil || len(report.Rows) == 0 {
 				return err
 			}
+			var printErr error
 			if o.asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(rows)
+				e := json.NewEncoder(c.OutOrStdout())
+				e.SetIndent("", "  ")
+				printErr = e.Encode(report)
+			} else {
+				printErr = report.print(c.OutOrStdout())
 			}
-			return printBench(c.OutOrStdout(), rows)
+			if err == nil {
+				err = printErr
+			}
+			return err
 		},
 	}
-	c.Flags().StringSliceVar(&o.contexts, "context", []string{"512", "4096"}, "prompt lengths in tokens")
-	c.Flags().IntVar(&o.decode, "decode-tokens", 32, "tokens to decode after each prompt")
-	c.Flags().IntVar(&o.repeats, "repeats", 3, "times to measure each")
-	c.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	f := c.Flags()
+	f.StringSliceVar(&o.methods, "method", nil, "methods to measure (default adaptive, if no FILE is given)")
+	f.StringVar(&o.model, "model", "", "short for --set model.path=")
+	f.StringSliceVar(&o.texts, "context", []string{"512", "4Ki"}, "prompt lengths in tokens")
+	f.StringVar(&o.chunkText, "chunk", "", "tokens of a prefill's passes, for methods that read in chunks (default: as the pipeline has it)")
+	f.IntVar(&o.decode, "decode-tokens", 8, "tokens to decode after each prompt")
+	f.IntVar(&o.repeats, "repeats", 1, "times to measure each row")
+	f.StringVar(&o.memory, "device-memory", "", "short for --set device.memory=")
+	f.BoolVar(&o.fill, "kv-fill", false, "fill the cache with random keys and values instead of reading a prompt: decode figures only")
+	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for the limits")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	o.flags(c)
 	return c
 }
 
-func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer) ([]benchRow, error) {
-	var contexts []int
-	for _, text := range o.contexts {
+// run measures all rows. With an error, the report has those done before it; it
+// is nil if nothing was begun.
+func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer) (*benchReport, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	all, err := o.pipelines(files)
+	if err != nil {
+		return nil, err
+	}
+	log := newLogger(errOut)
+	report := &benchReport{Machine: thisMachine()}
+	if o.limits {
+		if report.Rates, err = o.measureRates(all[0], log); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range all {
+		rows, err := o.measureMethod(ctx, p, report.Rates, log)
+		report.Rows = append(report.Rows, rows...)
+		if err != nil && ctx.Err() != nil {
+			err = &exitError{exitInterrupted, errors.New("interrupted; the rows that were done are printed")}
+		}
+		if err != nil {
+			return report, err
+		}
+	}
+	report.sort()
+	if !slices.ContainsFunc(report.Rows, func(r benchRow) bool { return r.Error == "" }) {
+		return report, errors.New("no row could be measured")
+	}
+	return report, nil
+}
+
+// check reads the flags' numbers.
+func (o *benchOptions) check() error {
+	for _, text := range o.texts {
 		n, err := config.ParseCount(text)
 		if err != nil {
-			return nil, usage(fmt.Errorf("--context: %w", err))
+			return usage(fmt.Errorf("--context: %w", err))
 		}
 		if n < 1 {
-			return nil, usage(fmt.Errorf("--context: a prompt of %d tokens", n))
+			return usage(fmt.Errorf("--context: a prompt of %d tokens; expected 1 or more", n))
 		}
-		contexts = append(contexts, int(n))
+		o.contexts = append(o.contexts, int(n))
+	}
+	// Ascending, because what operators have taken as workspace they keep.
+	slices.Sort(o.contexts)
+	o.contexts = slices.Compact(o.contexts)
+	if len(o.contexts) == 0 {
+		return usage(errors.New("--context names no prompt length"))
+	}
+	if o.chunkText != "" {
+		n, err := config.ParseCount(o.chunkText)
+		if err != nil {
+			return usage(fmt.Errorf("--chunk: %w", err))
+		}
+		if n < 1 {
+			return usage(fmt.Errorf("--chunk: passes of %d tokens; expected 1 or more", n))
+		}
+		o.chunk = int(n)
 	}
 	if o.repeats < 1 || o.decode < 1 {
-		return nil, usage(errors.New("--repeats and --decode-tokens must be at least 1"))
+		return usage(errors.New("--repeats and --decode-tokens must be at least 1"))
 	}
-	var pipelines []*pipeline
+	if o.model != "" {
+		o.sets = append(o.sets, "model.path="+o.model)
+	}
+	if o.memory != "" {
+		o.sets = append(o.sets, "device.memory="+o.memory)
+	}
+	return nil
+}
+
+// benchPipeline is what a row measures, under its name.
+type benchPipeline struct {
+	*pipeline
+	name string // the method, or the file
+}
+
+// pipelines reads the methods and the files.
+func (o *benchOptions) pipelines(files []string) ([]benchPipeline, error) {
+	methods := o.methods
+	if len(methods)+len(files) == 0 {
+		methods = []string{"adaptive"}
+	}
+	var all []benchPipeline
+	for _, name := range methods {
+		p, err := o.loadMethod(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, benchPipeline{p, name})
+	}
 	for _, file := range files {
 		p, err := o.load(file)
 		if err != nil {
 			return nil, err
 		}
-		pipelines = append(pipelines, p)
+		all = append(all, benchPipeline{p, file})
 	}
-	peak := cpu.MeasurePeak(0)
-	rates := plan.Rates{Flops: peak.FLOPPerSecond, ReadBytes: peak.BytesPerSecond}
-	var rows []benchRow
-	for _, n := range contexts {
-		samples := make([][]benchSample, len(pipelines))
-		for range o.repeats {
-			for i, p := range pipelines {
-				s, err := o.once(ctx, p, n, errOut)
-				if err != nil {
-					return nil, err
-				}
-				samples[i] = append(samples[i], s)
-			}
-		}
-		for i, p := range pipelines {
-			rows = append(rows, summarise(p.File, n, samples[i], rates))
-		}
-	}
-	return rows, nil
+	return all, nil
 }
 
-// benchSample is one measurement.
-type benchSample struct {
-	prefill float64         // tokens a second
-	steps   []time.Duration // of each decoded token
-	memory  kernels.Usage
-	model   plan.Model
-	onCPU   bool
-}
-
-func (o *benchOptions) once(ctx context.Context, p *pipeline, n int, errOut io.Writer) (s benchSample, err error) {
-	engine, done, err := openEngine(p, newLogger(errOut))
+// loadMethod reads a pipeline that the program carries.
+func (o *benchOptions) loadMethod(name string) (*pipeline, error) {
+	src, err := pipelines.Read(name)
 	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	vocab := engine.Checkpoint.Config.Vocab
-	text, err := engine.Admit(ctx, "bench")
-	if err != nil {
-		return s, err
-	}
-	defer text.Release()
-	if most := engine.Checkpoint.Config.Context; n > most-o.decode {
-		return s, usage(fmt.Errorf("--context %d and %d tokens to decode pass the model's context of %d", n, o.decode, most))
-	}
-	tokens := make([]int32, n)
-	for i := range tokens {
-		tokens[i] = rand.Int32N(int32(vocab))
-	}
-	start := time.Now()
-	if _, err := text.Prefill(ctx, tokens, stages.ChunkOf(p.Documents, engine.Device), o.decode); err != nil {
-		return s, err
-	}
-	s.prefill = float64(n) / time.Since(start).Seconds()
-	for range o.decode {
-		start := time.Now()
-		if _, err := text.Step(ctx, rand.Int32N(int32(vocab))); err != nil {
-			return s, err
+		hint := ""
+		if near := config.Nearest(name, pipelines.Names()); near != "" {
+			hint = fmt.Sprintf("; did you mean %q?", near)
 		}
-		s.steps = append(s.steps, time.Since(start))
+		return nil, usage(fmt.Errorf("--method: no method %q; there are %s%s", name, strings.Join(pipelines.Names(), ", "), hint))
 	}
-	s.model, s.onCPU = stages.PlanModel(engine), engine.Device.Info().Kind == "cpu"
-	s.memory = engine.Device.Ledger().Usage()
-	return s, nil
+	registry, err := stages.Registry()
+	if err != nil {
+		return nil, err
+	}
+	file, err := config.Load("method "+name, src, registry, o.all(), os.LookupEnv)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return check(registry, file)
 }
 
-func summarise(file string, n int, samples []benchSample, rates plan.Rates) benchRow {
-	var prefill []float64
-	var steps []time.Duration
-	for _, s := range samples {
-		prefill = append(prefill, s.prefill)
-		steps = append(steps, s.steps...)
-	}
-	slices.Sort(prefill)
-	slices.Sort(steps)
-	row := benchRow{
-		Pipeline: file, Context: n, Repeats: len(samples),
-		PrefillRate: prefill[len(prefill)/2], DecodeRate: 1 / steps[len(steps)/2].Seconds(),
-		DecodeSlowest: steps[len(steps)-1], Memory: samples[0].memory,
-	}
-	if samples[0].onCPU { // the rates are the processor's
-		row.PrefillLimit, row.DecodeLimit = samples[0].model.PrefillLimit(rates, n), samples[0].model.DecodeLimit(rates, n)
-	}
-	return row
+// command is how the program was called.
+func command() string {
+	return strings.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...), " ")
 }
 
-func printBench(w io.Writer, rows []benchRow) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "pipeline\tcontext\tprefill tokens/s\tof limit\tdecode tokens/s\tof limit\tdevice memory\tof it KV")
-	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%d\t%.1f\t%s\t%.1f\t%s\t%s\t%s\n", r.Pipeline, r.Context,
-			r.PrefillRate, share(r.PrefillRate, r.PrefillLimit), r.DecodeRate, share(r.DecodeRate, r.DecodeLimit),
-			kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Memory.AtPeak[kernels.KVCache]))
+// logRow tells a person who waits how far the bench is.
+func logRow(log zerolog.Logger, r benchRow) {
+	e := log.Info().Str("pipeline", r.Pipeline).Int("context", r.Context)
+	if r.Error != "" {
+		e.Str("error", r.Error).Msg("not measured")
+		return
 	}
-	return t.Flush()
-}
-
-// share writes a part of a limit, where there is one.
-func share(rate, limit float64) string {
-	if limit == 0 {
-		return "–"
+	if r.Prefill != nil {
+		e = e.Float64("prefill_s", r.Prefill.Seconds)
 	}
-	return fmt.Sprintf("%.0f%%", 100*rate/limit)
+	e.Float64("decode_s", r.Decode.Seconds).Msg("measured")
 }

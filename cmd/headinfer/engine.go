@@ -22,12 +22,18 @@ func openEngine(p *pipeline, log zerolog.Logger) (e *stages.Engine, done func() 
 	if err != nil {
 		return nil, nil, err
 	}
+	return startEngine(p, dev, log)
+}
+
+// startEngine puts the pipeline's model on a device. done closes both; if it
+// fails, the device is closed.
+func startEngine(p *pipeline, dev kernels.Device, log zerolog.Logger) (e *stages.Engine, done func() error, err error) {
 	start := time.Now()
 	checkpoint, err := model.Open(p.Model.Path)
 	if err != nil {
 		return nil, nil, errors.Join(usage(err), dev.Close())
 	}
-	e, err = stages.NewEngine(checkpoint, dev, stages.EngineOptions{Heads: p.heads})
+	e, err = stages.NewEngine(checkpoint, dev, stages.EngineOptions{Heads: p.heads, HostMemory: int64(p.Device.HostMemory), KeepSpans: p.trace})
 	if err != nil {
 		if !errors.Is(err, kernels.ErrBudget) {
 			err = usage(err) // the model, or a heads level that cannot be built

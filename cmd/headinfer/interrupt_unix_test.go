@@ -59,7 +59,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			write(t, filepath.Join(dir, "out/answers.jsonl"), before)
 
-			stdout, stderr, code := stopAfter(t, dir, c.signal, filepath.Join(dir, c.file), 3)
+			stdout, stderr, code := stopAfter(t, dir, c.signal, filepath.Join(dir, c.file), 3, "--trace", "trace.json")
 			if code != exitInterrupted {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
@@ -76,6 +76,7 @@ func TestInterrupt(t *testing.T) {
 				}
 			}
 			checkInterruptedReport(t, stdout, len(got))
+			checkInterruptedTrace(t, filepath.Join(dir, "trace.json"), len(got))
 			if c.mode == "append" {
 				return
 			}
@@ -112,13 +113,33 @@ func checkInterruptedReport(t *testing.T, stdout string, written int) {
 	}
 }
 
-// stopAfter runs p.yaml in dir, sends a signal when a file has some records,
+// checkInterruptedTrace checks that a trace is whole and has every document
+// that was written.
+func checkInterruptedTrace(t *testing.T, path string, written int) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, spans, err := parseTrace(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(spans["host: documents: jsonl"]); n != written {
+		t.Errorf("%d records were written, and the trace has %d", written, n)
+	}
+	if n := len(spans["host: passes"]); n < written {
+		t.Errorf("%d records were written, and the trace has %d passes", written, n)
+	}
+}
+
+// stopAfter runs p.yaml in dir, with some flags, sends a signal when a file has some records,
 // and returns how the program ended.
-func stopAfter(t *testing.T, dir string, signal os.Signal, file string, records int) (stdout, stderr string, code int) {
+func stopAfter(t *testing.T, dir string, signal os.Signal, file string, records int, flags ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, "headinfer", "run", "p.yaml", "--json")
+	c := exec.CommandContext(ctx, "headinfer", append([]string{"run", "p.yaml", "--json"}, flags...)...)
 	var out, errOut bytes.Buffer
 	c.Dir, c.Stdout, c.Stderr = dir, &out, &errOut
 	if err := c.Start(); err != nil {

@@ -30,6 +30,7 @@ func (o *overrides) all() []string {
 type pipeline struct {
 	*config.Pipeline
 	documents, heads *graph.Graph
+	trace            bool // its engine keeps what a trace is written from
 }
 
 // load reads and checks a pipeline file. What is wrong with it is a usage error.
@@ -50,5 +51,5 @@ func check(registry *graph.Registry, file *config.Pipeline) (*pipeline, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	return &pipeline{file, documents, heads}, nil
+	return &pipeline{Pipeline: file, documents: documents, heads: heads}, nil
 }

@@ -19,11 +19,15 @@ import (
 func newRun() *cobra.Command {
 	var o overrides
 	var asJSON bool
-	var letters string
+	var letters, tracePath string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a pipeline",
 		Long: `Run a pipeline and print what it took.
+
+--trace writes when each stage, each forward pass and each stream of the device
+was busy, for ui.perfetto.dev; what a run that fails or is interrupted has done
+is in it too.
 
 Exit code: 0 done, 1 failed, 2 wrong usage, pipeline, model or output, 3 done
 but for the documents in the dead letters, 130 interrupted.`,
@@ -38,8 +42,12 @@ but for the documents in the dead letters, 130 interrupted.`,
 			if err != nil {
 				return usage(err)
 			}
-			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead)
-			err = errors.Join(err, dead.close())
+			trace, err := newTrace(tracePath, letters, p)
+			if err != nil {
+				return usage(err)
+			}
+			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead, trace)
+			err = errors.Join(err, dead.close(), trace.finish())
 			if s != nil {
 				if printErr := s.print(c.OutOrStdout(), asJSON); err == nil {
 					err = printErr
@@ -53,26 +61,27 @@ but for the documents in the dead letters, 130 interrupted.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	c.Flags().StringVar(&letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason (a list of an earlier run is removed)")
+	c.Flags().StringVar(&tracePath, "trace", "", "write a trace to this file (JSON, for ui.perfetto.dev)")
 	o.flags(c)
 	return c
 }
 
 // execute runs a checked pipeline. The summary is nil if the run never started.
-func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progress, dead *deadLetters) (s *summary, err error) {
+func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile) (s *summary, err error) {
 	engine, done, err := openEngine(p, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	engine.Observer = watch
-	run, err := p.documents.Build(engine, graph.WithDeadLetters(dead.add))
+	run, err := p.documents.Build(engine, graph.WithDeadLetters(dead.add), engine.Traced(p.Documents))
 	if err != nil {
 		return nil, usage(err)
 	}
 	watch.start(run)
 	err = run.Run(ctx)
 	watch.stop()
-	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: dead.count}
+	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
 	if err != nil && ctx.Err() != nil {
 		err = &exitError{exitInterrupted, errors.New("interrupted; finished answers are kept in each output's .partial file, or with mode append in the output itself")}
 	}

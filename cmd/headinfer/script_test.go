@@ -61,7 +61,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "cut": cut, "edit": edit, "repeat": repeat, "json": isJSON, "ids": ids, "same-answers": sameAnswers,
+			"exits": exits, "cut": cut, "edit": edit, "repeat": repeat, "json": isJSON, "ids": ids, "same-answers": sameAnswers, "tracks": tracks,
 		},
 	})
 }

@@ -18,6 +18,7 @@ type summary struct {
 	stages.Report
 	Stages      []graph.Stats `json:"stages"`
 	DeadLetters int           `json:"dead_letters"`
+	Trace       *traceFigures `json:"trace,omitempty"`
 }
 
 func (s *summary) print(w io.Writer, asJSON bool) error {
@@ -30,6 +31,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t"+format+"\n", append([]any{name}, args...)...)
 	}
+	if s.RandomWeights {
+		row("model", "%s; its answers mean nothing", s.Model)
+	}
 	row("documents", "%d answered, %d in the dead letters", s.Answers, s.DeadLetters)
 	row("prefill", "%d tokens, %s", s.PromptTokens, rate(s.PromptTokens, s.Prefill))
 	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.DecodeSteps, s.Decode))
@@ -41,6 +45,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	row("moved", "%s to the device, %s to the host", kernels.FormatBytes(s.MovedIn), kernels.FormatBytes(s.MovedOut))
 	if s.Copying > 0 {
 		row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
+	}
+	if s.Trace != nil {
+		s.Trace.print(row)
 	}
 	return t.Flush()
 }

@@ -130,8 +130,24 @@ func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols i
 	return t, nil
 }
 
+// NewWeight counts and takes memory that starts as zeros.
+func (d *Device) NewWeight(what string, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	row, err := dt.RowBytes(cols)
+	if err != nil {
+		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
+	}
+	b, err := d.Alloc(int64(rows)*int64(row), kernels.Weights, "weight "+what)
+	if err != nil {
+		return kernels.Tensor{}, err
+	}
+	return kernels.Matrix(b.Data, dt, rows, cols), nil
+}
+
 // Ledger counts device memory.
 func (d *Device) Ledger() *kernels.Ledger { return d.ledger }
+
+// InUse is 0: the processor's memory is everyone's.
+func (d *Device) InUse() int64 { return 0 }
 
 // Host is Go's own memory.
 func (d *Device) Host() memory.Allocator { return memory.DefaultAllocator }

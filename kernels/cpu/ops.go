@@ -161,6 +161,19 @@ func (d *Device) RotateSplit(s kernels.Stream, a kernels.RotateArgs) {
 	})
 }
 
+// Convert copies rows: activations are f32 here.
+func (d *Device) Convert(s kernels.Stream, out, x kernels.Tensor) {
+	compute(s, "convert", func(*Device) error {
+		if err := want(x.Rows, x.Cols, map[string]kernels.Tensor{"out": out, "x": x}); err != nil {
+			return err
+		}
+		for r := range x.Rows {
+			copy(floats(out, r), floats(x, r))
+		}
+		return nil
+	})
+}
+
 // GLU applies a gated linear unit.
 func (d *Device) GLU(s kernels.Stream, out, gateUp kernels.Tensor, act kernels.Activation) {
 	compute(s, "glu", func(d *Device) error {

@@ -143,6 +143,14 @@ func (d *Device) Close() error {
 // Ledger counts device memory.
 func (d *Device) Ledger() *kernels.Ledger { return d.ledger }
 
+// InUse is what the driver says is not free. A driver that does not answer makes
+// the device fail.
+func (d *Device) InUse() int64 {
+	free, total, err := d.context.MemInfo()
+	d.fail("counting device memory", err)
+	return total - free
+}
+
 // Host is pinned memory.
 func (d *Device) Host() memory.Allocator { return d.host }
 
@@ -168,28 +176,44 @@ func (d *Device) Free(b kernels.Buffer) {
 	d.ledger.Give(b.Bytes, b.Purpose)
 }
 
-// Weight copies data to the device, where it stays until the device is closed.
-func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
-	host, err := kernels.HostMatrix(data, dt, rows, cols)
+// NewWeight takes memory that stays until the device is closed.
+func (d *Device) NewWeight(what string, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	row, err := dt.RowBytes(cols)
 	if err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
 	}
-	b, err := d.Alloc(host.Bytes(), kernels.Weights, "weight "+what)
+	b, err := d.Alloc(int64(rows)*int64(row), kernels.Weights, "weight "+what)
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
 	d.mu.Lock()
 	d.weights = append(d.weights, b)
 	d.mu.Unlock()
-	s, err := d.context.NewStream(0)
-	if err != nil {
-		return kernels.Tensor{}, err
+	if rows > 1 && dt != activations { // a matrix, not a norm
+		d.work.encoded.Store(tileBytes)
 	}
-	err = errors.Join(s.CopyIn(pointer(b.Data), host.Data, host.Bytes()), s.Synchronize(), s.Close())
+	return kernels.Matrix(b.Data, dt, rows, cols), nil
+}
+
+// Weight copies data to the device, where it stays until the device is closed.
+func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	host, err := kernels.HostMatrix(data, dt, rows, cols)
 	if err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
 	}
-	return kernels.Matrix(b.Data, dt, rows, cols), nil
+	w, err := d.NewWeight(what, dt, rows, cols)
+	if err != nil {
+		return kernels.Tensor{}, err
+	}
+	s, err := d.context.NewStream(0)
+	if err != nil {
+		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
+	}
+	err = errors.Join(s.CopyIn(pointer(w.Data), host.Data, host.Bytes()), s.Synchronize(), s.Close())
+	if err != nil {
+		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
+	}
+	return w, nil
 }
 
 // A device address travels through kernels.Tensor in the place of a host

@@ -33,8 +33,11 @@ func (p *pinned) Allocate(size int) []byte {
 	mapped := (size + pageBytes - 1) / pageBytes * pageBytes
 	data, err := unix.Mmap(-1, 0, mapped, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		panic(fmt.Errorf("mapping %d bytes: %w", mapped, err))
+		panic(fmt.Errorf("mapping %d bytes of host memory: %w; look at the memory that is free and at \"ulimit -v\"", mapped, err))
 	}
+	// Large pages make both finding and pinning several times faster; a system
+	// that has none to give just goes on without.
+	_ = unix.Madvise(data, unix.MADV_HUGEPAGE)
 	touch(data)
 	if err := p.context.HostRegister(data); err != nil {
 		_ = unix.Munmap(data)

@@ -65,11 +65,7 @@ func (d *Device) decoded(s *stream, out, x, w kernels.Tensor, accumulate bool) e
 	for lo := 0; lo < w.Rows; lo += step {
 		part := w.RowRange(lo, min(lo+step, w.Rows))
 		tile := kernels.Matrix(d.work.tile.Data, activations, part.Rows, part.Cols)
-		t, p := view(tile), view(part)
-		err := d.launch(s, "dequantise_"+suffix+"_"+w.DType.String(),
-			driver.Dim{X: ceil(w.Cols, 1024), Y: min(part.Rows, 65535), Z: 1}, 128, 0,
-			t[0], t[1], p[0], p[1], integer(part.Rows), integer(part.Cols))
-		if err != nil {
+		if err := d.dequantise(s, tile, part); err != nil {
 			return err
 		}
 		if err := d.product(s, out.ColRange(lo, lo+part.Rows), x, tile, accumulate); err != nil {
@@ -77,6 +73,27 @@ func (d *Device) decoded(s *stream, out, x, w kernels.Tensor, accumulate bool) e
 		}
 	}
 	return nil
+}
+
+// Convert rounds f32 to the activations' type.
+func (d *Device) Convert(on kernels.Stream, out, x kernels.Tensor) {
+	d.enqueue(on, "convert", func(s *stream) error {
+		if err := want("x", x, kernels.F32, out.Rows, out.Cols); err != nil {
+			return err
+		}
+		if err := want("out", out, activations, x.Rows, x.Cols); err != nil {
+			return err
+		}
+		return d.dequantise(s, out, x)
+	})
+}
+
+// dequantise decodes w [rows, cols], in any encoding, to out.
+func (d *Device) dequantise(s *stream, out, w kernels.Tensor) error {
+	o, i := view(out), view(w)
+	return d.launch(s, "dequantise_"+suffix+"_"+w.DType.String(),
+		driver.Dim{X: ceil(w.Cols, 1024), Y: min(w.Rows, 65535), Z: 1}, 128, 0,
+		o[0], o[1], i[0], i[1], integer(w.Rows), integer(w.Cols))
 }
 
 func (d *Device) product(s *stream, out, x, w kernels.Tensor, accumulate bool) error {

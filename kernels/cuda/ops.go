@@ -109,3 +109,18 @@ func (d *Device) GLU(on kernels.Stream, out, gateUp kernels.Tensor, act kernels.
 			o[0], o[1], g[0], g[1], integer(out.Rows), integer(out.Cols), 0)
 	})
 }
+
+// Random fills a matrix with normal numbers.
+func (d *Device) Random(on kernels.Stream, out kernels.Tensor, seed uint64, mean, deviation float64) {
+	d.enqueue(on, "random", func(s *stream) error {
+		switch out.DType {
+		case kernels.F32, kernels.F16, kernels.BF16:
+		default:
+			return fmt.Errorf("out is %s, not f32, f16 or bf16", out)
+		}
+		o := view(out)
+		// A block of the grid's second dimension takes every 65,535th row.
+		return d.launch(s, "random_"+out.DType.String(), driver.Dim{X: ceil(out.Cols, 256), Y: min(out.Rows, 65535), Z: 1}, 128, 0,
+			o[0], o[1], integer(out.Rows), integer(out.Cols), seed, real(mean), real(deviation))
+	})
+}

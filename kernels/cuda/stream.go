@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -92,10 +93,13 @@ func (e *event) Wait() error {
 }
 
 func (e *event) Time() time.Duration {
-	if !e.recorded.Load() || e.Wait() != nil {
+	if !e.recorded.Load() || e.dev.Err() != nil {
 		return 0
 	}
 	t, err := e.Since(e.dev.epoch)
+	if errors.Is(err, driver.NotReady) && e.Wait() == nil {
+		t, err = e.Since(e.dev.epoch)
+	}
 	e.dev.fail("event", err)
 	return t
 }

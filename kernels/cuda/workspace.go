@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"headinfer/kernels"
@@ -29,13 +30,12 @@ type workspace struct {
 	frequencies    kernels.Buffer // f64 [headDims]
 	blas           kernels.Buffer
 	tile           kernels.Buffer // a decoded part of a weight
+	encoded        atomic.Int64   // bytes that tile needs: none until a weight needs decoding
 	partial        kernels.Buffer // attention's splits
 }
 
 // Prepare takes the workspace.
 func (d *Device) Prepare(w kernels.Workload) error {
-	heads := w.KVHeads * w.Group
-	few := min(w.Rows, max(1, fewRows/w.Group))
 	for _, part := range []struct {
 		what  string
 		at    *kernels.Buffer
@@ -45,14 +45,21 @@ func (d *Device) Prepare(w kernels.Workload) error {
 		{"positions", &d.work.positions, 4 * int64(w.Rows)},
 		{"rotary frequencies", &d.work.frequencies, 8 * headDims},
 		{"workspace of cuBLASLt", &d.work.blas, blasBytes},
-		{"decoded part of a weight", &d.work.tile, tileBytes},
-		{"partial attention", &d.work.partial, maxSplits * int64(heads) * int64(few) * int64(w.HeadDim+1) * 4},
+		{"decoded part of a weight", &d.work.tile, d.work.encoded.Load()},
+		{"partial attention", &d.work.partial, d.partialBytes(w.KVHeads, w.HeadDim)},
 	} {
 		if err := d.atLeast(part.at, part.bytes, part.what); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// partialBytes bounds what attendByKeys takes: its blocks, of fewRows rows each,
+// are two a multiprocessor, or else one for each KV head.
+func (d *Device) partialBytes(kvHeads, headDim int) int64 {
+	blocks := 2*d.context.Properties().Multiprocessors + kvHeads
+	return int64(blocks) * fewRows * int64(headDim+1) * 4
 }
 
 // atLeast makes a part of the workspace hold some bytes.
@@ -96,25 +103,37 @@ func upload[T int32 | float64](d *Device, s *stream, to *kernels.Buffer, values 
 	return word(to.Data), nil
 }
 
-// copyTensor enqueues a copy of rows, one piece if they have no gaps.
-func copyTensor(dst, src kernels.Tensor, whole func(bytes int64) error, rows func(driver.Rows) error) error {
+// maxPitch is the most bytes between two rows that the driver copies at once.
+const maxPitch = 1<<31 - 1
+
+// copyTensor enqueues a copy of rows: as one piece if they have no gaps, and one
+// by one if the gaps are too large for the driver.
+func copyTensor(dst, src kernels.Tensor, whole func(dst, src kernels.Tensor) error, rows func(driver.Rows) error) error {
 	if dst.Rows != src.Rows || dst.RowBytes() != src.RowBytes() {
 		return fmt.Errorf("%s into %s", src, dst)
 	}
 	if dst.Contiguous() && src.Contiguous() {
-		return whole(src.Bytes())
+		return whole(dst, src)
 	}
-	return rows(driver.Rows{
-		Count: int64(src.Rows), Bytes: int64(src.RowBytes()),
-		DstPitch: int64(dst.StepBytes()), SrcPitch: int64(src.StepBytes()),
-	})
+	if max(dst.StepBytes(), src.StepBytes()) <= maxPitch {
+		return rows(driver.Rows{
+			Count: int64(src.Rows), Bytes: int64(src.RowBytes()),
+			DstPitch: int64(dst.StepBytes()), SrcPitch: int64(src.StepBytes()),
+		})
+	}
+	for r := range src.Rows {
+		if err := whole(dst.RowRange(r, r+1), src.RowRange(r, r+1)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CopyIn copies host to device.
 func (d *Device) CopyIn(on kernels.Stream, dst, hostSrc kernels.Tensor) {
 	d.enqueue(on, "copy in", func(s *stream) error {
 		return copyTensor(dst, hostSrc,
-			func(bytes int64) error { return s.Stream.CopyIn(pointer(dst.Data), hostSrc.Data, bytes) },
+			func(dst, src kernels.Tensor) error { return s.Stream.CopyIn(pointer(dst.Data), src.Data, src.Bytes()) },
 			func(r driver.Rows) error { return s.CopyInRows(pointer(dst.Data), hostSrc.Data, r) })
 	})
 }
@@ -123,7 +142,7 @@ func (d *Device) CopyIn(on kernels.Stream, dst, hostSrc kernels.Tensor) {
 func (d *Device) CopyOut(on kernels.Stream, hostDst, src kernels.Tensor) {
 	d.enqueue(on, "copy out", func(s *stream) error {
 		return copyTensor(hostDst, src,
-			func(bytes int64) error { return s.Stream.CopyOut(hostDst.Data, pointer(src.Data), bytes) },
+			func(dst, src kernels.Tensor) error { return s.Stream.CopyOut(dst.Data, pointer(src.Data), src.Bytes()) },
 			func(r driver.Rows) error { return s.CopyOutRows(hostDst.Data, pointer(src.Data), r) })
 	})
 }
@@ -132,7 +151,9 @@ func (d *Device) CopyOut(on kernels.Stream, hostDst, src kernels.Tensor) {
 func (d *Device) CopyWithin(on kernels.Stream, dst, src kernels.Tensor) {
 	d.enqueue(on, "copy within", func(s *stream) error {
 		return copyTensor(dst, src,
-			func(bytes int64) error { return s.Stream.CopyWithin(pointer(dst.Data), pointer(src.Data), bytes) },
+			func(dst, src kernels.Tensor) error {
+				return s.Stream.CopyWithin(pointer(dst.Data), pointer(src.Data), src.Bytes())
+			},
 			func(r driver.Rows) error { return s.CopyWithinRows(pointer(dst.Data), pointer(src.Data), r) })
 	})
 }

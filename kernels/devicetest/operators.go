@@ -73,11 +73,14 @@ func nibbles(packed []byte, value func(q, i int) float64) []float64 {
 	return out
 }
 
-// half decodes a normal half-precision number.
+// half decodes a finite half-precision number.
 func half(bits uint16) float64 {
 	sign := 1.0
 	if bits>>15 == 1 {
 		sign = -1
+	}
+	if bits&0x7c00 == 0 {
+		return sign * math.Ldexp(float64(bits&0x3ff), -24)
 	}
 	return sign * math.Ldexp(1+float64(bits&0x3ff)/1024, int(bits>>10&31)-15)
 }
@@ -220,8 +223,8 @@ func byHead(x []float64, rows, heads, hd int) []float64 {
 func testGLU(t *testing.T, b *bench) {
 	const rows, ffn = 33, 100
 	x := b.normal(rows * 2 * ffn)
-	out := b.empty(rows, ffn)
-	b.dev.GLU(b.stream, out, b.put(x, rows, 2*ffn), kernels.SiLU)
+	out, gateUp := b.empty(rows, ffn), b.put(x, rows, 2*ffn)
+	b.dev.GLU(b.stream, out, gateUp, kernels.SiLU)
 	want := make([]float64, rows*ffn)
 	for r := range rows {
 		for i := range ffn {
@@ -230,4 +233,30 @@ func testGLU(t *testing.T, b *bench) {
 		}
 	}
 	b.near("swiglu", b.read(out), want, 1e-5)
+	inPlace := gateUp.ColRange(0, ffn)
+	b.dev.GLU(b.stream, inPlace, gateUp, kernels.SiLU)
+	b.near("swiglu in the gate's place", b.read(inPlace), want, 1e-5)
+}
+
+func testConvert(t *testing.T, b *bench) {
+	for _, cols := range []int{1, 77, 1032, 4096} {
+		const rows = 5
+		x := make([]float32, rows*cols)
+		want := make([]float64, len(x))
+		for i := range x {
+			x[i] = float32(b.rand.NormFloat64() * math.Exp(4*b.rand.NormFloat64()))
+			want[i] = float64(x[i])
+		}
+		wide := b.floats(rows, cols+8).ColRange(0, cols)
+		b.write(wide, x)
+		out := b.empty(rows, cols)
+		b.dev.Convert(b.stream, out, wide)
+		got := b.read(out)
+		for i := range got {
+			// Half a unit in bf16's last place, which f32 is well within.
+			if math.Abs(float64(got[i])-want[i]) > math.Abs(want[i])/256 {
+				t.Fatalf("%d columns: %g became %g", cols, want[i], got[i])
+			}
+		}
+	}
 }

@@ -46,6 +46,7 @@ type parts struct {
 	addedNFC   []addedToken // those looked for after normalising
 	unknown    int32        // what stands for a byte without a token, or noID
 	ignore     bool         // a word that is a token is not split by merges
+	unmerged   bool         // there are no merges, and there need not be any
 
 	split       splitter
 	nfc, prefix bool
@@ -59,7 +60,7 @@ func (p *parts) build() (*Tokenizer, error) {
 	if len(p.texts) == 0 {
 		return nil, p.vocabulary.invalid("no tokens; convert or download the file again")
 	}
-	if len(p.merges) == 0 {
+	if len(p.merges) == 0 && !p.unmerged {
 		return nil, p.merging.invalid("no merges, and byte-level BPE is nothing without them; convert or download the file again")
 	}
 	t := &Tokenizer{

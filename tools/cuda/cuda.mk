@@ -15,8 +15,10 @@ CUDA_STUB  := $(CUDA_SDK)/stub
 CUDA_BUILD := CGO_ENABLED=1 \
 	CGO_CFLAGS="-O2 -g -I$(CURDIR)/tools/cuda/include -I$(CUDA_HOME)/include" \
 	CGO_LDFLAGS="-L$(CUDA_STUB) -lcuda -ldl -lpthread"
-# Packages that mean something only with a GPU.
-GPU_TESTED := ./kernels/cuda/...
+# What is tested on a GPU: packages, and of those that have other tests too,
+# which (PACKAGE=TESTS; in make a $ is two). Tests of faults and soaks take the
+# best device there is, so they mean something with and without a GPU.
+GPU_TESTED := ./kernels/cuda/... './stages=^TestGPU' './cmd/headinfer=^Test(GPU|Fault|Soak)'
 
 .PHONY: cuda cuda-sdk cuda-images cuda-check gpu-test gpu-test-build
 

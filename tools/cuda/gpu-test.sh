@@ -2,8 +2,10 @@
 # Runs the programs of gpu-test-build.sh, from the repository's root:
 # tools/cuda/gpu-test.sh DIR [FLAG...]
 #
-# Flags go to each program, such as -test.run=TestCopies or
-# -test.bench=. -test.run=^$. HEADINFER_TEST_MINUTES bounds each program (10), and
+# Flags go to each program, such as -test.run=TestCopies (instead of the tests
+# that DIR/packages names) or -test.bench=. -test.run=^$.
+# HEADINFER_TEST_MINUTES bounds each program (10), HEADINFER_TEST_LOGS names a
+# folder that keeps all that each prints, what the tests measured included, and
 # HEADINFER_TEST_UNDER is a command to run each under, such as
 # "compute-sanitizer --error-exitcode 1 --report-api-errors no" (the tests make
 # the driver refuse things on purpose).
@@ -20,16 +22,22 @@ if [ -z "${HEADINFER_CUBLAS:-}" ]; then
 	HEADINFER_CUBLAS=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
 	export HEADINFER_CUBLAS
 fi
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+if [ -n "${HEADINFER_TEST_LOGS:-}" ]; then
+	logs=$(mkdir -p "$HEADINFER_TEST_LOGS" && cd "$HEADINFER_TEST_LOGS" && pwd) || exit 2
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+log=$work/log
 
 passed=0 failed=0 skipped=0
 count() { grep -c "^--- $1" "$log"; }
-while read -r name folder; do
+while read -r name folder tests; do
+	gzip -dc "$dir/$name.gz" >"$work/$name" && chmod +x "$work/$name" || exit 2
 	began=$SECONDS
 	# shellcheck disable=SC2086 # several words
-	(cd "$folder" && ${HEADINFER_TEST_UNDER:-} "$dir/$name" -test.v -test.timeout="${minutes}m" "$@") >"$log" 2>&1 </dev/null
+	(cd "$folder" && ${HEADINFER_TEST_UNDER:-} "$work/$name" -test.v -test.timeout="${minutes}m" -test.run="$tests" "$@") >"$log" 2>&1 </dev/null
 	status=$?
+	[ -z "${logs:-}" ] || cp "$log" "$logs/${name%.test}.log"
 	p=$(count PASS) f=$(count FAIL) s=$(count SKIP)
 	if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then
 		f=1

@@ -21,7 +21,7 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEER = "llama-cpp-python==0.3.36"
-PIPELINES = ["pipelines/chunked-prefill.yaml", "pipelines/adaptive.yaml"]
+METHODS = ["chunked-prefill", "adaptive"]
 
 
 def peer_python(given):
@@ -41,13 +41,18 @@ def peer_python(given):
 
 
 def ours(args):
-    command = [args.headinfer, "bench", "--json", "--repeats", "1", "--decode-tokens", str(args.decode)]
-    command += ["--context", ",".join(map(str, args.contexts)), "--set", f"model.path={args.model}", *PIPELINES]
+    command = [args.headinfer, "bench", "--json", "--device", "cpu", "--decode-tokens", str(args.decode)]
+    command += ["--context", ",".join(map(str, args.contexts)), "--model", args.model, "--method", ",".join(METHODS)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT).stdout
-    for row in json.loads(out):
+    for row in json.loads(out)["rows"]:
+        if "error" in row:
+            sys.exit(f"{row['pipeline']} at {row['context_tokens']} tokens: {row['error']}")
         for what in ("prefill", "decode"):
-            yield (row["pipeline"], what, row["context_tokens"]), row[f"{what}_tokens_per_second"]
-            yield ("limit", what, row["context_tokens"]), row[f"{what}_limit_tokens_per_second"]
+            phase = row[what]
+            yield (row["pipeline"], what, row["context_tokens"]), phase["tokens_per_second"]
+            # What arithmetic and memory allow, wherever the cache lies.
+            tokens = phase["tokens_per_second"] * phase["seconds"]
+            yield ("limit", what, row["context_tokens"]), tokens / phase["limit"]["compute_seconds"]
 
 
 def theirs(args, python):
@@ -78,7 +83,7 @@ def main():
     median = {key: statistics.median(values) for key, values in figures.items()}
     print(f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {args.threads} threads, "
           f"{pathlib.Path(args.model).name}, {PEER}, medians of {args.rounds} rounds, tokens/s\n")
-    names = ["limit", "llama.cpp", "llama.cpp, flash attention", *PIPELINES]
+    names = ["limit", "llama.cpp", "llama.cpp, flash attention", *METHODS]
     print("| | " + " | ".join(f"{what} {n}" for what in ("prefill", "decode") for n in args.contexts) + " |")
     print("|---" * (1 + 2 * len(args.contexts)) + "|")
     for name in names:
@@ -87,7 +92,7 @@ def main():
             for n in args.contexts:
                 value = median[(name, what, n)]
                 best = max(median[("llama.cpp", what, n)], median[("llama.cpp, flash attention", what, n)])
-                ratio = f" ({value / best:.2f}×)" if name in PIPELINES else ""
+                ratio = f" ({value / best:.2f}×)" if name in METHODS else ""
                 cells.append(f"{value:.1f}{ratio}")
         print(f"| {name} | " + " | ".join(cells) + " |")
     print("\nRatios are to the better of llama.cpp's two.")

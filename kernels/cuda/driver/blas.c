@@ -1,8 +1,11 @@
 //go:build cuda && cgo && linux
 
+#define _GNU_SOURCE // dlinfo
+
 #include "blas.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +130,11 @@ void hi_blas_close(hi_binding b, hi_blas *blas) {
 	if (hi_bind(b) == 0)
 		blas->destroy(blas->handle);
 	free(blas);
+}
+
+const char *hi_blas_file(hi_blas *blas) {
+	struct link_map *map = NULL;
+	return dlinfo(blas->library, RTLD_DI_LINKMAP, &map) == 0 && map ? map->l_name : "";
 }
 
 uint64_t hi_blas_version(hi_blas *blas) { return blas->version(); }

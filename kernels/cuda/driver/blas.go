@@ -82,6 +82,9 @@ func (c *Context) openFirst(paths []string) (*BLAS, error) {
 	for _, path := range paths {
 		handle, err := c.openBLAS(path)
 		if err == nil {
+			if file := C.GoString(C.hi_blas_file(handle)); file != "" {
+				path = file // a bare name says nothing to a person
+			}
 			return &BLAS{context: c, handle: handle, path: path, plans: map[C.hi_product]*C.hi_plan{}}, nil
 		}
 		if _, e := os.Stat(path); e == nil {
@@ -107,7 +110,7 @@ func (c *Context) openBLAS(path string) (*C.hi_blas, error) {
 	return handle, nil
 }
 
-// Path returns where the library was found.
+// Path returns the file that the library was loaded from.
 func (b *BLAS) Path() string { return b.path }
 
 // Version returns cuBLASLt's version, such as "13.0.2".

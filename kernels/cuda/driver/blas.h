@@ -21,6 +21,8 @@ typedef struct {
 // Opens one library. On failure returns NULL with the reason in words.
 hi_blas *hi_blas_open(hi_binding b, const char *path, char *reason, size_t reason_bytes);
 void hi_blas_close(hi_binding b, hi_blas *blas);
+// The file that the library is, where the loader says so; otherwise "".
+const char *hi_blas_file(hi_blas *blas);
 uint64_t hi_blas_version(hi_blas *blas);
 const char *hi_blas_error(hi_blas *blas, int status);
 

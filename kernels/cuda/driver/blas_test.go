@@ -23,6 +23,9 @@ func blas(t testing.TB, c *Context) *BLAS {
 	}
 	try(t, err)
 	t.Logf("cuBLASLt %s at %s", b.Version(), b.Path())
+	if !filepath.IsAbs(b.Path()) {
+		t.Errorf("cuBLASLt's file is %q; expected its whole path", b.Path())
+	}
 	t.Cleanup(func() { try(t, b.Close()) })
 	return b
 }

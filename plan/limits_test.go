@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// small is a model whose figures can be added up on paper: a layer has
+// 4·(2·8 + 2·4 + 3·5) = 156 weights, an embedding 4·7 = 28.
+var small = Model{Layers: 3, Hidden: 4, Heads: 4, KVHeads: 2, HeadDim: 2, FFN: 5, Vocab: 7, WeightBytes: 5240, ElementBytes: 2}
+
+func near(t *testing.T, what string, got, want float64) {
+	t.Helper()
+	if math.Abs(got-want) > 1e-12*math.Abs(want) {
+		t.Errorf("%s is %g, want %g", what, got, want)
+	}
+}
+
+func TestFlops(t *testing.T) {
+	// 3 layers × 156 weights × 10 tokens × 2, and the output's 28 × 2.
+	near(t, "linear layers", small.LinearFlops(10), 3*156*10*2+28*2)
+	// 3 layers × 8 elements × 55 pairs × 2 products × 2.
+	near(t, "attention", small.AttentionFlops(10), 3*8*55*4)
+	// Llama-3-8B has 6.98 billion weights in its layers.
+	near(t, "Llama-3-8B", llama3.LinearFlops(1)-2*4096*128256, 2*6_979_321_856)
+	// 8K tokens, 4 · 4096 a pair of which there are 33,558,528, 32 layers.
+	near(t, "Llama-3-8B's attention", llama3.AttentionFlops(8192), 17_594_333_528_064)
+}
+
+func TestPastTokens(t *testing.T) {
+	for _, c := range []struct {
+		tokens, chunk int
+		want          int64
+	}{
+		{10, 0, 0}, {10, 10, 0}, {10, 11, 0}, {1, 1, 0}, {0, 4, 0},
+		{10, 9, 9}, {10, 5, 5}, {11, 5, 5 + 10}, {10, 4, 4 + 8}, {10, 1, 45},
+		{131072, 8192, 8192 * 120},
+	} {
+		if got := PastTokens(c.tokens, c.chunk); got != c.want {
+			t.Errorf("%d tokens by %d: %d, want %d", c.tokens, c.chunk, got, c.want)
+		}
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		tokens, chunk := r.IntN(5000), 1+r.IntN(700)
+		var want int64
+		for done := 0; done < tokens; done += chunk {
+			want += int64(done)
+		}
+		if got := PastTokens(tokens, chunk); got != want {
+			t.Errorf("%d tokens by %d: %d, want %d", tokens, chunk, got, want)
+		}
+	}
+}
+
+func TestPrefillCopies(t *testing.T) {
+	if in, out := small.PrefillCopies(Method{Chunk: 4}, 10); in != 0 || out != 0 {
+		t.Errorf("with the cache on the device, %d bytes come and %d go", in, out)
+	}
+	// A token is 3 layers × 2 heads × 2 × 2 elements × 2 bytes = 48 bytes.
+	if in, out := small.PrefillCopies(Method{Chunk: 4, OnHost: true}, 10); in != 12*48 || out != 10*48 {
+		t.Errorf("%d bytes come and %d go, want %d and %d", in, out, 12*48, 10*48)
+	}
+	// Llama-3-8B, 128 KiB a token, 128Ki tokens by 8Ki.
+	if in, out := llama3.PrefillCopies(Method{Chunk: 8192, OnHost: true}, 128<<10); in != 120<<30 || out != 16<<30 {
+		t.Errorf("%d bytes come and %d go, want 120 and 16 GiB", in, out)
+	}
+}
+
+func TestReadPerToken(t *testing.T) {
+	// The table is 28 of 28 + 28 + 3·156 = 524 weights: 280 of 5240 bytes.
+	if got := small.ReadPerToken(); got != 5240-280 {
+		t.Errorf("%d bytes, want 4960", got)
+	}
+	tied := small
+	tied.Tied = true
+	if got := tied.ReadPerToken(); got != 5240 {
+		t.Errorf("tied: %d bytes, want all 5240", got)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	r := Rates{CopyIn: 100, CopyOut: 10, Linear: 1000, Attention: 500, Read: 50}
+	l := small.PrefillLimit(r, 10, 2400, 480)
+	near(t, "prefill's copies", l.Copy, 48) // out is the slower way here
+	near(t, "prefill's compute", l.Compute, 9416.0/1000+5280.0/500)
+	near(t, "prefill", l.Seconds(), 48)
+	near(t, "prefill's copies in", small.PrefillLimit(r, 10, 7200, 480).Copy, 72)
+
+	// 4960 bytes of weights and 10 tokens of 48.
+	l = small.DecodeLimit(r, 10, 480)
+	near(t, "decode's copies", l.Copy, 4.8)
+	near(t, "decode's reading", l.Compute, 5440.0/50)
+	near(t, "decode", l.Seconds(), 5440.0/50)
+	near(t, "decode that copies more", small.DecodeLimit(r, 10, 48000).Seconds(), 480)
+	near(t, "decode without rates", small.DecodeLimit(Rates{}, 10, 480).Seconds(), 0)
+
+	// The design's limit for 128Ki tokens on the host: 16 GiB over 54.7 GB/s.
+	h100 := Rates{CopyIn: 54.7e9, CopyOut: 54.7e9, Linear: 798e12, Attention: 647e12, Read: 3e12}
+	if got := llama3.DecodeLimit(h100, 128<<10, 16<<30).Seconds(); math.Abs(got-0.314) > 0.0005 {
+		t.Errorf("Llama-3-8B on an H100: %g s a token, and the limit is 0.314", got)
+	}
+}

@@ -1,0 +1,55 @@
+package stages
+
+import (
+	"slices"
+	"testing"
+
+	"headinfer/kernels"
+)
+
+// TestTrim gives back what passes took and goes on as if nothing had happened.
+func TestTrim(t *testing.T) {
+	for method, want := range map[string]struct {
+		group, span int
+		onHost      bool
+	}{
+		"standard": {4, 0, false}, "headinfer-2": {2, 0, true}, "adaptive": {4, 0, true}, "tiled": {1, 1024, true},
+	} {
+		t.Run(method, func(t *testing.T) {
+			e := openMethod(t, method, tinyLlama)
+			ids := make([]int32, 700)
+			for i := range ids {
+				ids[i] = int32(i * 13 % 300)
+			}
+			expected := greedy(t, e, ids, 3, 100)
+
+			text := admit(t, e)
+			defer text.Release()
+			if _, err := text.Prefill(t.Context(), ids[:400], 100, 303); err != nil {
+				t.Fatal(err)
+			}
+			e.Trim()
+			now := e.Device.Ledger().Usage().Now
+			if now[kernels.Activations] != 0 || want.onHost && now[kernels.KVCache] != 0 {
+				t.Errorf("after Trim, %v are in use", now)
+			}
+			logits, err := text.Prefill(t.Context(), ids[400:], 100, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int32
+			for range expected {
+				got = append(got, argmax(logits))
+				if logits, err = text.Step(t.Context(), got[len(got)-1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(got, expected) {
+				t.Errorf("with Trim between passes %v, without %v", got, expected)
+			}
+			if group, span := e.Tile(); group != want.group || span != want.span || text.OnHost() != want.onHost {
+				t.Errorf("tiles of %d heads and %d tokens (0: all), on the host: %t; want %+v", group, span, text.OnHost(), want)
+			}
+		})
+	}
+}
