@@ -13,7 +13,7 @@ func TestTrim(t *testing.T) {
 		group, span int
 		onHost      bool
 	}{
-		"standard": {4, 0, false}, "headinfer-2": {2, 0, true}, "adaptive": {4, 0, true}, "tiled": {1, 1024, true},
+		"standard": {4, 0, false}, "headinfer-2": {2, 0, true}, "adaptive": {4, 0, true}, "tiled": {4, 4096, true},
 	} {
 		t.Run(method, func(t *testing.T) {
 			e := openMethod(t, method, tinyLlama)

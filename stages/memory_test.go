@@ -34,8 +34,8 @@ func planPredictsTheLedger(t *testing.T, open opener, path string) {
 		{"headinfer-2", "", host(2, 0)},
 		{"headinfer-1", "", host(1, 0)},
 		{"adaptive", "", host(all, 0)}, // in plenty
-		{"tiled", "", host(1, 1024)},
-		{"tiled", "heads.attention.span=129", host(1, 129)},
+		{"tiled", "", host(4, 4096)},
+		{"tiled", "heads.attention.span=129", host(4, 129)},
 	} {
 		t.Run(strings.TrimSpace(c.method+" "+c.set), func(t *testing.T) {
 			var sets []string
@@ -86,7 +86,7 @@ func TestBudget(t *testing.T) {
 	// Two layers of four heads: one head of one layer is an eighth, so two
 	// slots of half the tokens are. SmolLM2's thirty layers need no span.
 	budget := fmt.Sprint(fixed + cache/8)
-	for _, method := range []string{"tiled", "adaptive"} {
+	for _, method := range []string{"headinfer-1", "adaptive"} {
 		sets := []string{"device.memory=" + budget, "heads.attention.span=" + "512"}
 		tight := openMethod(t, method, tinyLlama, sets...)
 		if got := greedy(t, tight, ids, answer, chunk); !slices.Equal(got, want) {

@@ -32,6 +32,7 @@ type benchOptions struct {
 	fill      bool
 	limits    bool
 	asJSON    bool
+	tracePath string
 
 	contexts []int // in tokens, ascending
 	chunk    int   // tokens; 0: what each pipeline says
@@ -90,6 +91,7 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 	f.BoolVar(&o.fill, "kv-fill", false, "fill the cache with random keys and values instead of reading a prompt: decode figures only")
 	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for the limits")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	f.StringVar(&o.tracePath, "trace", "", "write a trace of all rows to this file (JSON, for ui.perfetto.dev)")
 	o.flags(c)
 	return c
 }
@@ -104,7 +106,22 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 	if err != nil {
 		return nil, err
 	}
-	log := newLogger(errOut)
+	var trace *traceFile
+	if o.tracePath != "" {
+		if trace, err = createTrace(o.tracePath); err != nil {
+			return nil, usage(fmt.Errorf("--trace: %w", err))
+		}
+		for _, p := range all {
+			p.trace = true
+		}
+	}
+	report, err := o.measureAll(ctx, all, trace, newLogger(errOut))
+	return report, errors.Join(err, trace.finish())
+}
+
+// measureAll is run, once it is clear what to measure.
+func (o *benchOptions) measureAll(ctx context.Context, all []benchPipeline, trace *traceFile, log zerolog.Logger) (*benchReport, error) {
+	var err error
 	report := &benchReport{Machine: thisMachine()}
 	if o.limits {
 		if report.Rates, err = o.measureRates(all[0], log); err != nil {
@@ -112,8 +129,11 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 		}
 	}
 	for _, p := range all {
-		rows, err := o.measureMethod(ctx, p, report.Rates, log)
+		rows, figures, err := o.measureMethod(ctx, p, report.Rates, trace, log)
 		report.Rows = append(report.Rows, rows...)
+		if figures != nil {
+			report.Traces = append(report.Traces, benchTrace{p.name, *figures})
+		}
 		if err != nil && ctx.Err() != nil {
 			err = &exitError{exitInterrupted, errors.New("interrupted; the rows that were done are printed")}
 		}

@@ -74,11 +74,12 @@ type bench struct {
 }
 
 // measureMethod measures a pipeline at every context, with its model loaded
-// once. With an error, the rows are those done before it.
-func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates *benchRates, log zerolog.Logger) (rows []benchRow, err error) {
+// once. With an error, the rows are those done before it. With a trace, it adds
+// to that and returns what it comes to.
+func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates *benchRates, trace *traceFile, log zerolog.Logger) (rows []benchRow, figures *traceFigures, err error) {
 	dev, err := openDevice(p.Device, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := &bench{benchOptions: o, pipeline: p, opened: dev.InUse()}
 	engine, done, err := startEngine(p.pipeline, dev, log)
@@ -87,18 +88,21 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 			rows = append(rows, benchRow{Pipeline: p.name, Context: n, Filled: o.fill, Error: err.Error()})
 			logRow(log, rows[len(rows)-1])
 		}
-		return rows, nil
+		return rows, figures, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b.engine = engine
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() {
+		figures = trace.add(p.name, engine)
+		err = errors.Join(err, done())
+	}()
 	if err := b.fits(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := b.warm(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	short := 0 // the context that memory was short for
 	for _, n := range o.contexts {
@@ -107,7 +111,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 			row.Error = fmt.Sprintf("not tried: %d tokens did not fit", short)
 		} else if err := b.measure(ctx, &row, rates); err != nil {
 			if ctx.Err() != nil || dev.Err() != nil {
-				return rows, err
+				return rows, figures, err
 			}
 			row.Error = err.Error()
 			if errors.Is(err, kernels.ErrBudget) || errors.Is(err, transfer.ErrHostMemory) {
@@ -117,7 +121,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 		logRow(log, row)
 		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows, figures, nil
 }
 
 // fits refuses contexts past the model's; one of random weights has no limit.

@@ -19,6 +19,11 @@ func (r *benchReport) print(w io.Writer) error {
 	r.memory().write(&out)
 	out.WriteByte('\n')
 	r.about(&out)
+	for _, t := range r.Traces {
+		t.print(func(name, format string, args ...any) {
+			fmt.Fprintf(&out, t.Pipeline+", "+strings.TrimSpace(name)+": "+format+"\n", args...)
+		})
+	}
 	for _, row := range r.Rows {
 		if row.Error != "" {
 			fmt.Fprintf(&out, "%s at %d tokens: %s\n", row.Pipeline, row.Context, row.Error)

@@ -18,6 +18,13 @@ type benchReport struct {
 	Machine benchMachine `json:"machine"`
 	Rates   *benchRates  `json:"rates,omitempty"` // nil: not measured
 	Rows    []benchRow   `json:"rows"`
+	Traces  []benchTrace `json:"traces,omitempty"` // of --trace
+}
+
+// benchTrace is what the trace of a pipeline's rows comes to.
+type benchTrace struct {
+	Pipeline string `json:"pipeline"`
+	traceFigures
 }
 
 // benchMachine says where, with what and when the figures were measured.

@@ -19,8 +19,10 @@ minutes=${HEADINFER_TEST_MINUTES:-10}
 [ -s "$dir/packages" ] || { echo "$dir has no test programs; run \"make gpu-test-build\"" >&2; exit 2; }
 # cuBLASLt may be here only as a Python package.
 if [ -z "${HEADINFER_CUBLAS:-}" ]; then
-	HEADINFER_CUBLAS=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
-	export HEADINFER_CUBLAS
+	packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
+	if compgen -G "$packages/nvidia/*/lib/libcublasLt.so.*" >/dev/null; then
+		export HEADINFER_CUBLAS=$packages
+	fi
 fi
 if [ -n "${HEADINFER_TEST_LOGS:-}" ]; then
 	logs=$(mkdir -p "$HEADINFER_TEST_LOGS" && cd "$HEADINFER_TEST_LOGS" && pwd) || exit 2

@@ -11,9 +11,10 @@ import (
 var blasNames = []string{"libcublasLt.so.13", "libcublasLt.so.12"}
 
 // blasPaths lists what to open in search of cuBLASLt, in order: what
-// HEADINFER_CUBLAS names (files, or folders such as Python's site-packages),
-// what the system's loader finds by name, and the usual folders of toolkits.
-// A folder may be a glob. getenv and glob are os.Getenv and filepath.Glob.
+// HEADINFER_CUBLAS names (files, or folders such as Python's site-packages), and
+// nothing else if it names anything; or else what the system's loader finds by
+// name, and the usual folders of toolkits. A folder may be a glob. getenv and
+// glob are os.Getenv and filepath.Glob.
 func blasPaths(getenv func(string) string, glob func(string) ([]string, error)) []string {
 	var paths []string
 	add := func(folders ...string) {
@@ -41,6 +42,9 @@ func blasPaths(getenv func(string) string, glob func(string) ([]string, error)) 
 		}
 		// Python's wheels of CUDA 13 and 12 put it below site-packages.
 		add(named, filepath.Join(named, "nvidia/cu13/lib"), filepath.Join(named, "nvidia/cublas/lib"), filepath.Join(named, "lib64"))
+	}
+	if len(paths) > 0 {
+		return unique(paths)
 	}
 	paths = append(paths, blasNames...)
 	for _, variable := range []string{"CUDA_HOME", "CUDA_PATH"} {
