@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"maps"
 
 	"headinfer/kernels"
 	"headinfer/kernels/cuda/driver"
@@ -28,12 +29,38 @@ const (
 	flagFloat  = 4
 )
 
-// prefillShape gives rows a block and shared memory for the head dimensions
-// that the fast kernels have; decodeShared is the latter for few rows.
+// tiling is how a prefill kernel divides its work: rows and threads a block,
+// and bytes of shared memory.
+type tiling struct {
+	kernel              string
+	rows, block, shared int
+}
+
+// The fast kernels by head dimension: for many rows on any device and, where
+// there are better ones, on Hopper; decodeShared is the shared memory of those
+// for few rows.
 var (
-	prefillShape = map[int]struct{ rows, shared int }{64: {128, 49152}, 96: {128, 49152}, 128: {128, 65536}, 256: {64, 65536}}
+	prefillAnywhere = map[int]tiling{
+		64:  {"attention_prefill", 128, 128, 49152},
+		96:  {"attention_prefill", 128, 128, 49152},
+		128: {"attention_prefill", 128, 128, 65536},
+		256: {"attention_prefill", 64, 128, 65536},
+	}
+	prefillHopper = map[int]tiling{
+		64:  {"attention_hopper", 192, 512, 124000},
+		128: {"attention_hopper", 128, 384, 164928},
+	}
 	decodeShared = map[int]int{64: 65536, 96: 98304, 128: 98304, 256: 98304}
 )
+
+// prefillKernels returns the kernels for many rows of a compiled target.
+func prefillKernels(target string) map[int]tiling {
+	kernels := maps.Clone(prefillAnywhere)
+	if target == "sm_90a" {
+		maps.Copy(kernels, prefillHopper)
+	}
+	return kernels
+}
 
 // Attention attends to a tile.
 func (d *Device) Attention(on kernels.Stream, a kernels.AttentionArgs) {
@@ -44,13 +71,13 @@ func (d *Device) Attention(on kernels.Stream, a kernels.AttentionArgs) {
 		}
 		args := attentionWords(a)
 		rows := a.Q.Rows * a.Group
-		shape, fast := prefillShape[a.HeadDim]
+		prefill, fast := d.prefill[a.HeadDim]
 		switch name := fmt.Sprintf("%s_hd%d", suffix, a.HeadDim); {
 		case !fast:
 			return d.launch(s, "attention_generic_"+suffix, driver.Dim{X: a.Q.Rows, Y: heads * a.Group, Z: 1}, 128, 0,
 				append(args, integer(a.HeadDim))...)
 		case rows > fewRows:
-			return d.launch(s, "attention_prefill_"+name, driver.Dim{X: ceil(rows, shape.rows), Y: heads, Z: 1}, 128, shape.shared, args...)
+			return d.launch(s, prefill.kernel+"_"+name, driver.Dim{X: ceil(rows, prefill.rows), Y: heads, Z: 1}, prefill.block, prefill.shared, args...)
 		default:
 			return d.attendByKeys(s, a, args, name, heads, keys)
 		}

@@ -25,6 +25,7 @@ type Device struct {
 	blas      *driver.BLAS
 	modules   []*driver.Module
 	functions functions
+	prefill   map[int]tiling // by head dimension
 	ledger    *kernels.Ledger
 	host      *pinned
 	failed    atomic.Pointer[error]
@@ -72,7 +73,7 @@ func (d *Device) start() error {
 		}
 		d.modules = append(d.modules, loaded)
 	}
-	d.functions.modules = d.modules
+	d.functions.modules, d.prefill = d.modules, prefillKernels(target)
 	if d.blas, err = d.context.OpenBLAS(); err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ __device__ __forceinline__ float randomNormal(uint64_t seed, uint64_t counter) {
   const uint64_t bits = mix(mix(seed + 0x9e3779b97f4a7c15ull) + counter * 0x9e3779b97f4a7c15ull);
   const float u = (static_cast<uint32_t>(bits) + 0.5f) * 2.3283064e-10f;
   const float angle = static_cast<uint32_t>(bits >> 32) * 4.6566129e-10f;
-  return sqrtf(-2 * __logf(fminf(u, 0.99999994f))) * cospif(angle);
+  return sqrtf(-2 * logf(fminf(u, 0.99999994f))) * cospif(angle);
 }
 
 #define RANDOM(T)                                                                                      \

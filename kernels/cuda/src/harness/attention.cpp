@@ -44,6 +44,8 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
   return p;
 }
 
+bool haveHopper() { return haveKernel("attention_hopper_bf16_hd128"); }
+
 int goodSplits(const Problem& p) {
   const int blocks = p.kvHeads * up(p.rows * p.group, 64);
   return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(p.keys(), 256)), 256}));
@@ -71,6 +73,11 @@ void attend(const Problem& p, Kernel kernel, int splits) {
     const int M = p.headDim > 128 ? 64 : 128;
     const unsigned shared = p.headDim <= 96 ? 49152 : 65536;
     return launchWords("attention_prefill_" + t + hd, {up(packed, M), kvHeads}, 128, shared, words);
+  }
+  if (kernel == HOPPER) {
+    const int M = p.headDim == 128 ? 128 : 192;
+    const unsigned shared = p.headDim == 128 ? 164928 : 124000;
+    return launchWords("attention_hopper_" + t + hd, {up(packed, M), kvHeads}, p.headDim == 128 ? 384 : 512, shared, words);
   }
   if (splits == 0) splits = goodSplits(p);
   // Kept, so that timed calls don't allocate.

@@ -3,7 +3,7 @@
 
 #include "harness.h"
 
-enum Kernel { PREFILL, DECODE, GENERIC };
+enum Kernel { PREFILL, DECODE, GENERIC, HOPPER };
 
 struct Problem {
   Type t;
@@ -33,6 +33,24 @@ struct Shape {
 // their values are not known to the host.
 Problem makeProblem(Rng& r, const Shape& s, bool onDevice);
 
+// haveHopper says whether the images hold the kernels of compute capability
+// 9.0a, which are for bf16 and a head_dim of 64 or 128.
+bool haveHopper();
+
 // attend launches a kernel; splits is for DECODE, and chosen if it is 0.
 void attend(const Problem& p, Kernel k, int splits = 0);
 int goodSplits(const Problem& p);
+
+// cut divides keys between pieces at random places; some may be empty.
+std::vector<int> cut(Rng& r, int keys, int pieces);
+// expected computes a problem's results on the host, [rows, heads*headDim] and [heads, rows].
+struct Expected {
+  std::vector<double> out, lse;
+};
+Expected expected(const Problem& p);
+// testCase compares a kernel with the host.
+void testCase(Rng& r, Kernel k, const Shape& s, int splits);
+// testLarge compares a kernel with the generic one: the keys in one call, and in several calls that merge.
+void testLarge(Rng& r, Kernel k, const Shape& s);
+// timePrefill prints what a kernel for many rows takes.
+void timePrefill(Rng& r, Kernel k, const Shape& s);

@@ -5,11 +5,7 @@
 
 #include "attention.h"
 
-static const char* const kernelNames[] = {"prefill", "decode", "generic"};
-
-struct Expected {
-  std::vector<double> out, lse;
-};
+static const char* const kernelNames[] = {"prefill", "decode", "generic", "hopper"};
 
 static void fold(double& lse, double* out, double oldLSE, const double* old, int n) {
   const double top = std::max(lse, oldLSE);
@@ -19,7 +15,7 @@ static void fold(double& lse, double* out, double oldLSE, const double* old, int
   lse = top + std::log(a + b);
 }
 
-static Expected expected(const Problem& p) {
+Expected expected(const Problem& p) {
   const int D = p.headDim, keys = p.keys(), width = p.heads() * D;
   Expected e{std::vector<double>(p.rows * width), std::vector<double>(p.heads() * p.rows)};
   parallel(int64_t(p.rows) * p.heads(), [&](int64_t at) {
@@ -71,7 +67,7 @@ static double tolerance(Kernel k, const Shape& s) {
   return epsilon(s.t);
 }
 
-static void testCase(Rng& r, Kernel k, const Shape& s, int splits) {
+void testCase(Rng& r, Kernel k, const Shape& s, int splits) {
   const Problem p = makeProblem(r, s, false);
   const Expected want = expected(p);
   attend(p, k, splits);
@@ -80,8 +76,7 @@ static void testCase(Rng& r, Kernel k, const Shape& s, int splits) {
   near(what + ", log-sum-exp", read(p.lse), want.lse, 1e-5);
 }
 
-// The keys in one call, and in several calls that merge, all against the generic kernel.
-static void testLarge(Rng& r, Kernel k, Shape s) {
+void testLarge(Rng& r, Kernel k, const Shape& s) {
   const Problem p = makeProblem(r, s, true);
   Problem reference = p;
   reference.floatOut = true;
@@ -106,7 +101,7 @@ static void testLarge(Rng& r, Kernel k, Shape s) {
   near(what + ", merged, log-sum-exp", read(part.lse), read(reference.lse), 1e-5);
 }
 
-static std::vector<int> cut(Rng& r, int keys, int pieces) {
+std::vector<int> cut(Rng& r, int keys, int pieces) {
   std::vector<int> at = {0, keys};
   for (int i = 1; i < pieces; i++) at.push_back(uniform(r, 0, keys));
   std::sort(at.begin(), at.end());

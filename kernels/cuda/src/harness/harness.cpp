@@ -11,7 +11,7 @@
 #include <map>
 #include <thread>
 
-int passed = 0, failed = 0;
+int passed = 0, failed = 0, failuresPrinted = 1000;
 
 namespace {
 std::map<std::string, CUfunction> kernels;
@@ -136,6 +136,8 @@ uint64_t word(double x) {
   return w;
 }
 
+bool haveKernel(const std::string& kernel) { return kernels.count(kernel) > 0; }
+
 void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words) {
   const auto found = kernels.find(kernel);
   if (found == kernels.end()) {
@@ -187,7 +189,12 @@ int multiprocessors() {
 
 void record(const std::string& what, bool ok, const std::string& detail) {
   ok ? passed++ : failed++;
-  if (!ok) printf("FAIL %s: %s\n", what.c_str(), detail.c_str());
+  if (!ok && failed <= failuresPrinted) printf("FAIL %s: %s\n", what.c_str(), detail.c_str());
+}
+
+int finish() {
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed != 0;
 }
 
 void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share) {

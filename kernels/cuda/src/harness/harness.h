@@ -67,6 +67,9 @@ inline uint64_t word(uint64_t x) { return x; }
 inline uint64_t word(int64_t x) { return static_cast<uint64_t>(x); }
 inline uint64_t word(int x) { return static_cast<uint64_t>(static_cast<int64_t>(x)); }
 
+// haveKernel says whether a loaded image holds a kernel.
+bool haveKernel(const std::string& kernel);
+
 struct Grid { unsigned x = 1, y = 1, z = 1; };
 
 // launch finds a kernel in the loaded images and starts it.
@@ -80,8 +83,9 @@ void synchronize();
 void openDevice(const std::string& images);
 int multiprocessors();
 
-// Results.
-extern int passed, failed;
+// Results. Of failures the first failuresPrinted are printed. finish prints the totals and returns the exit status.
+extern int passed, failed, failuresPrinted;
+int finish();
 void record(const std::string& what, bool ok, const std::string& detail);
 // near passes if ‖got − want‖ ≤ share · ‖want‖ and no element is off by more
 // than 8 times that share of the largest; infinities must be equal.
@@ -97,4 +101,8 @@ double milliseconds(const std::function<void()>& f, int repeats);
 void testOperators(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
 void testAttention(Rng& r, bool small);
+void testHopper(Rng& r, bool small);
 void benchmark(Rng& r);
+void benchmarkHopper(Rng& r);
+// debugHopper prints which rows, columns and keys of small problems are wrong.
+void debugHopper(Rng& r);

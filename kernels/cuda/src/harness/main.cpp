@@ -1,7 +1,9 @@
-// harness test|small|bench [seed]: tests the kernels against computations in
-// double precision on the host, or times them. test and small end with a line
-// "N passed, N failed" and a non-zero status if anything failed; small is short
-// enough for compute-sanitizer.
+// harness test|small|hopper|hopper debug|bench [seed]: tests the kernels against
+// computations in double precision on the host, or times them. hopper does both
+// for prefill attention on compute capability 9.0a; "hopper debug" says where
+// its results are wrong. All but bench end with a line "N passed, N failed" and
+// a non-zero status if anything failed; small is short enough for
+// compute-sanitizer.
 
 #include <cstdlib>
 #include <cstring>
@@ -10,11 +12,13 @@
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode != "test" && mode != "small" && mode != "bench") {
-    fprintf(stderr, "usage: %s test|small|bench [seed]\n", argv[0]);
+  if (mode != "test" && mode != "small" && mode != "hopper" && mode != "bench") {
+    fprintf(stderr, "usage: %s test|small|hopper|hopper debug|bench [seed]\n", argv[0]);
     return 2;
   }
-  const uint64_t seed = argc > 2 ? strtoull(argv[2], nullptr, 10) : std::random_device{}();
+  const bool debug = mode == "hopper" && argc > 2 && !strcmp(argv[2], "debug");
+  const char* last = argc > 2 + debug ? argv[2 + debug] : nullptr;
+  const uint64_t seed = last ? strtoull(last, nullptr, 10) : std::random_device{}();
   printf("seed %llu\n", static_cast<unsigned long long>(seed));
   const std::string program = argv[0];
   const size_t slash = program.rfind('/');
@@ -24,9 +28,17 @@ int main(int argc, char** argv) {
     benchmark(r);
     return 0;
   }
-  testOperators(r, mode == "small");
-  testLinear(r, mode == "small");
-  testAttention(r, mode == "small");
-  printf("%d passed, %d failed\n", passed, failed);
-  return failed != 0;
+  if (mode == "hopper") failuresPrinted = 12; // so that the figures that follow stay in sight
+  if (debug) {
+    debugHopper(r);
+    return finish();
+  }
+  if (mode != "hopper") {
+    testOperators(r, mode == "small");
+    testLinear(r, mode == "small");
+    testAttention(r, mode == "small");
+  }
+  testHopper(r, mode == "small");
+  if (mode == "hopper") benchmarkHopper(r);
+  return finish();
 }
