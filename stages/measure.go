@@ -1,11 +1,17 @@
 package stages
 
-// Tile returns the shape of the latest pass's tiles: KV heads, and tokens, 0
-// meaning all of the context.
-func (e *Engine) Tile() (group, span int) {
+import "headinfer/plan"
+
+// Method describes the latest pass's tiles for plan's arithmetic, in passes of
+// chunk tokens (0: the whole prompt).
+func (e *Engine) Method(chunk int) plan.Method {
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	return e.loop.group, e.loop.span
+	m := plan.Method{Chunk: chunk, OnHost: e.loop.onHost, Group: e.loop.group, Span: e.loop.span}
+	if e.loop.ring != nil {
+		m.Slots = e.loop.ring.Slots()
+	}
+	return m
 }
 
 // Trim gives back the device memory that only passes need, activations and
@@ -17,6 +23,3 @@ func (e *Engine) Trim() {
 	e.loop.trim()
 	e.decoder.Close()
 }
-
-// OnHost reports whether the text's cache lies in host memory.
-func (t *Text) OnHost() bool { return t.engine.loop.onHost }

@@ -47,8 +47,8 @@ func TestTrim(t *testing.T) {
 			if !slices.Equal(got, expected) {
 				t.Errorf("with Trim between passes %v, without %v", got, expected)
 			}
-			if group, span := e.Tile(); group != want.group || span != want.span || text.OnHost() != want.onHost {
-				t.Errorf("tiles of %d heads and %d tokens (0: all), on the host: %t; want %+v", group, span, text.OnHost(), want)
+			if m := e.Method(100); m.Group != want.group || m.Span != want.span || m.OnHost != want.onHost || m.Chunk != 100 {
+				t.Errorf("the method is %+v; want %+v", m, want)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"headinfer/config"
 	"headinfer/graph"
@@ -50,9 +51,14 @@ func (s *readJSONL) Close() error { return s.file.Close() }
 
 // Produce reads the records one by one.
 func (s *readJSONL) Produce(ctx context.Context, emit func(*Document) error) error {
+	// A pipe whose writer says no more would hold up the end of the run.
+	defer context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Now()) })()
 	lines := bufio.NewReaderSize(s.file, 1<<20)
 	for number := 1; ; number++ {
 		line, err := readLine(lines, int(s.options.MaxLine))
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

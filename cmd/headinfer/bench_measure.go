@@ -223,11 +223,17 @@ func (b *bench) once(ctx context.Context, r *benchRow, s *benchSample) error {
 		if b.opened > 0 {
 			r.InUse = &use
 		}
-		r.Group, r.Span = e.Tile()
+		method := e.Method(r.Chunk)
+		if r.Filled {
+			method.Chunk = 1 // no pass had more
+		}
+		planned := stages.PlanModel(e).Memory(method, r.Context, r.Context+b.decode)
+		r.Planned = &planned
+		r.Group, r.Span = method.Group, method.Span
 		if r.Span == 0 || r.Span > r.Context {
 			r.Span = r.Context
 		}
-		if text.OnHost() {
+		if method.OnHost {
 			r.HostKV = text.Sequence.Shape().Bytes(text.Sequence.Capacity())
 		}
 	}

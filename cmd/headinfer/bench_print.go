@@ -63,8 +63,8 @@ func (r *benchReport) times() table {
 // memory is the table of what rows took.
 func (r *benchReport) memory() table {
 	t := table{
-		{"", "", "device", "", "", "", "", "card", "card", "host"},
-		{"method", "context", "peak", "weights", "kv", "activations", "workspace", "before", "with it", "kv"},
+		{"", "", "device", "", "", "", "", "beside", "card", "card", "host"},
+		{"method", "context", "peak", "weights", "kv", "activations", "workspace", "plan", "before", "with it", "kv"},
 	}
 	for _, row := range r.Rows {
 		cells := []string{row.Pipeline, strconv.Itoa(row.Context)}
@@ -80,7 +80,8 @@ func (r *benchReport) memory() table {
 		if use := row.InUse; use != nil {
 			before, with = size(use.Opened), size(max(use.Prefill, use.Decode))
 		}
-		t = append(t, append(cells, before, with, size(row.HostKV)))
+		beside := row.Memory.Peak - row.Memory.AtPeak[kernels.Workspace] - row.Planned.Device()
+		t = append(t, append(cells, fmt.Sprintf("%+d B", beside), before, with, size(row.HostKV)))
 	}
 	return t
 }

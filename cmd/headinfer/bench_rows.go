@@ -81,6 +81,7 @@ type benchRow struct {
 	Prefill  *benchPhase    `json:"prefill,omitempty"`
 	Decode   *benchPhase    `json:"decode,omitempty"`
 	Memory   *kernels.Usage `json:"device_memory,omitempty"`
+	Planned  *plan.Memory   `json:"planned,omitempty"`      // what plan computes, without workspace
 	InUse    *benchInUse    `json:"in_use_bytes,omitempty"` // nil where the driver does not count
 	HostKV   int64          `json:"host_kv_bytes"`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -219,6 +220,7 @@ func TestBenchTable(t *testing.T) {
 	share := 0.987
 	usage := &kernels.Usage{Peak: 23 << 30, AtPeak: map[kernels.Purpose]int64{
 		kernels.Weights: 15 << 30, kernels.KVCache: 3 << 29, kernels.Activations: 11 << 27, kernels.Workspace: 129 << 20}}
+	planned := &plan.Memory{Weights: 15 << 30, KV: 3 << 29, Activations: 11<<27 - 1000}
 	p := &benchPhase{Seconds: 1234.5, Slowest: 0.3149, Tokens: 12345.6, In: 1, InRate: 54.36e9, Hidden: &share, Limit: &benchLimit{Share: 0.934}}
 	r := benchReport{
 		Machine: thisMachine(),
@@ -226,8 +228,8 @@ func TestBenchTable(t *testing.T) {
 		Rows: []benchRow{
 			{Pipeline: "chunked-prefill", Context: 1 << 20, Error: "no room"},
 			{Pipeline: "headinfer-1", Context: 1 << 20, Model: "llama-3-8b (random weights)", Random: true, Device: "GPU", Chunk: 8192, Group: 1, Span: 1 << 20,
-				Prefill: p, Decode: p, Memory: usage, InUse: &benchInUse{Opened: 1 << 29, Decode: 24 << 30}, HostKV: 16 << 30},
-			{Pipeline: "tiled", Context: 1 << 20, Filled: true, Group: 1, Span: 32 << 10, Decode: p, Memory: usage},
+				Prefill: p, Decode: p, Memory: usage, Planned: planned, InUse: &benchInUse{Opened: 1 << 29, Decode: 24 << 30}, HostKV: 16 << 30},
+			{Pipeline: "tiled", Context: 1 << 20, Filled: true, Group: 1, Span: 32 << 10, Decode: p, Memory: usage, Planned: planned},
 		},
 	}
 	var out strings.Builder
@@ -241,7 +243,7 @@ func TestBenchTable(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	for _, want := range []string{"1×all", "1×32768", "—", "54.4", "93%", "99%", "23 GiB", "24 GiB"} {
+	for _, want := range []string{"1×all", "1×32768", "—", "54.4", "93%", "99%", "23 GiB", "24 GiB", fmt.Sprintf(" %+d B ", 23<<30-15<<30-3<<29-11<<27-129<<20+1000)} {
 		if !strings.Contains(tables, want) {
 			t.Errorf("the tables lack %q", want)
 		}

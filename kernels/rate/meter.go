@@ -21,7 +21,7 @@ const (
 	// GPU at rest takes that long to raise its clock.
 	warmUp = 0.02
 	// repetitions are made, or fewer where they take longer than patience.
-	repetitions       = 5
+	repetitions       = 8
 	fewestRepetitions = 3
 	patience          = 300 * time.Millisecond
 	// mostCalls bounds a repetition where a clock is too coarse to time calls.
@@ -126,7 +126,7 @@ func (m *meter) trial(call func()) (float64, error) {
 	return t, errors.Join(first, err)
 }
 
-// time returns how many seconds a call takes.
+// time returns how many seconds a call takes at best.
 func (m *meter) time(call func()) (float64, error) {
 	if _, err := m.run(1, call); err != nil {
 		return 0, err
@@ -150,17 +150,12 @@ func (m *meter) time(call func()) (float64, error) {
 		}
 		times = append(times, t/float64(calls))
 	}
-	return median(times), nil
+	return slices.Min(times), nil
 }
 
-// enough says whether what has been measured since start makes a median.
+// enough says whether what has been measured since start will do.
 func enough(times []float64, start time.Time) bool {
 	return len(times) >= repetitions || len(times) >= fewestRepetitions && time.Since(start) > patience
-}
-
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
 }
 
 // grow looks for the amount of work, from least to most, that takes target

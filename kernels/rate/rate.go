@@ -2,7 +2,8 @@
 // fast it copies to and from the host, multiplies, attends and reads its
 // memory. The figures are the limits beside which a run's own stand.
 //
-// Every figure is a median of several repetitions, timed by the device's
+// Every figure is the best of several repetitions, because it is to be a limit
+// (what slows a repetition down is something else), timed by the device's
 // events after a warm-up, on random numbers: hardware is faster on zeros. How
 // much work a repetition is follows from trials, so that a GPU and a
 // processor both take about a second for all of it; what is short of room in
