@@ -110,9 +110,12 @@ type comparison struct {
 	logits              int
 }
 
-// rounding is what bf16 may move the larger of two logits by.
+// rounding is the distance between neighbouring bf16 numbers at the larger of
+// two logits: with 8 significant bits, logits nearer to each other than that
+// may be equal once they are rounded.
 func rounding(a, b float32) float64 {
-	return 0x1p-8 * max(math.Abs(float64(a)), math.Abs(float64(b)))
+	_, exponent := math.Frexp(max(math.Abs(float64(a)), math.Abs(float64(b))))
+	return math.Ldexp(1, exponent-8)
 }
 
 // add compares one step. Another token than the wanted logits' best is an
@@ -166,20 +169,18 @@ func (c *comparison) String() string {
 // TestGPUGreedyTokensEqualCPU continues ten prompts greedily on the processor,
 // in float32 with the cache in place, and on the GPU with the cache on the
 // host: once along the processor's tokens, once by itself. The tokens are the
-// same but where the processor's logits are as near as bf16 can tell.
+// same but where the processor's logits are as near as bf16 can tell. The
+// prompts are always the same: which near-ties there are is a matter of the text.
 func TestGPUGreedyTokensEqualCPU(t *testing.T) {
 	open, path := onGPU(t), trainedModel(t)
 	const count, n = 10, 64
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
 	reference := openMethodOn(t, allThreads, "standard", path)
 	gpu := openMethodOn(t, open, "adaptive", path)
 	t.Logf("%s on %s", gpu.Checkpoint.Config.Name, gpu.Device.Info().Name)
 	var all comparison
 	same := 0
 	for i := range count {
-		prompt := beginning(t, reference, i, 50+55*i+r.IntN(56))
+		prompt := beginning(t, reference, i, 75+55*i)
 		want := proceed(t, reference, prompt, nil, n, 0)
 		forced := proceed(t, gpu, prompt, want.best, n, 0)
 		for step := range n {

@@ -30,6 +30,12 @@ type Report struct {
 	HiddenShare float64       `json:"copying_hidden_share"`
 }
 
+// StandardDevice returns what the usual method would take on the device, with
+// the workspace that this run took: operators need some whatever the method.
+func (r Report) StandardDevice() int64 {
+	return r.Standard.Device() + r.Memory.AtPeak[kernels.Workspace]
+}
+
 // Report sums up the engine's work so far.
 func (e *Engine) Report() Report {
 	c, usage, overlap := e.Checkpoint.Config, e.Device.Ledger().Usage(), e.timeline.Overlap()

@@ -138,6 +138,6 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	r := engine.Report()
 	fmt.Fprintf(errOut, "%d tokens read at %s, %d written at %s; device memory %s, standard would take %s\n",
 		r.PromptTokens, rate(r.PromptTokens, r.Prefill), r.AnswerTokens, rate(r.DecodeSteps, r.Decode),
-		kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.Standard.Device()))
+		kernels.FormatBytes(r.Memory.Peak), kernels.FormatBytes(r.StandardDevice()))
 	return errors.Join(err, answer.err)
 }

@@ -98,7 +98,8 @@ func TestGPUFaultPinnedMemory(t *testing.T) {
 	}
 	// Few threads, each with little room of its own, leave the bound to the cache.
 	c := start(t, dir, []string{"MALLOC_ARENA_MAX=1", "GOMAXPROCS=2"}, "run", "p.yaml", "--device", "cuda",
-		"--set", "documents.jsonl.mode=append", "--set", "documents.chunked-prefill.chunk=4096")
+		"--set", "documents.jsonl.mode=append", "--set", "documents.chunked-prefill.chunk=4096",
+		"--set", "heads.attention.span=4096") // device memory takes address space, too
 	send("1", 5000)
 	answers := filepath.Join(dir, "out/answers.jsonl")
 	c.await(t, "the first answer", func() bool {

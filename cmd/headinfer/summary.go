@@ -41,7 +41,7 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	for _, p := range kernels.Purposes() {
 		row("  "+string(p), "%s%s", kernels.FormatBytes(s.Memory.AtPeak[p]), against(p, s.Standard))
 	}
-	row("  standard would take", "%s (computed, for the longest text of %d tokens)", kernels.FormatBytes(s.Standard.Device()), s.Longest)
+	row("  standard would take", "%s (computed, for the longest text of %d tokens)", kernels.FormatBytes(s.StandardDevice()), s.Longest)
 	row("moved", "%s to the device, %s to the host", kernels.FormatBytes(s.MovedIn), kernels.FormatBytes(s.MovedOut))
 	if s.Copying > 0 {
 		row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
