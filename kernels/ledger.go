@@ -21,7 +21,8 @@ const (
 // Purposes lists them in the order in which tables print them.
 func Purposes() []Purpose { return []Purpose{Weights, KVCache, Activations, Workspace} }
 
-// ErrBudget is matched by every BudgetError.
+// ErrBudget is matched by every error of device memory that cannot be had:
+// BudgetError and RefusedError.
 var ErrBudget = errors.New("device memory budget exceeded")
 
 // BudgetError says what asked for more device memory than the budget has left.
@@ -46,6 +47,26 @@ func (e *BudgetError) Error() string {
 
 // Is makes errors.Is(err, ErrBudget) true.
 func (e *BudgetError) Is(target error) bool { return target == ErrBudget }
+
+// RefusedError says that the driver has no memory left for what the budget
+// allows.
+type RefusedError struct {
+	What    string // the thing that asked
+	Purpose Purpose
+	Asked   int64 // bytes
+	Err     error // the driver's
+}
+
+// Error names the asker and the driver's reason.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s (%s) asked for %s of device memory, within the budget: %v", e.What, e.Purpose, FormatBytes(e.Asked), e.Err)
+}
+
+// Is makes errors.Is(err, ErrBudget) true.
+func (e *RefusedError) Is(target error) bool { return target == ErrBudget }
+
+// Unwrap returns the driver's error.
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Usage is what a ledger counted, in bytes.
 type Usage struct {

@@ -146,7 +146,10 @@ func (d *Decoder) allocate(rows, segments int) error {
 		return failure
 	}
 	c := d.Config
-	d.host = d.dev.Host().Allocate(4 * segments * c.Vocab)
+	var err error
+	if d.host, err = kernels.AllocateHost(d.dev.Host(), 4*segments*c.Vocab, "logits"); err != nil {
+		return err
+	}
 	return d.dev.Prepare(kernels.Workload{
 		Rows: rows, Columns: max(c.Hidden, c.Heads*c.HeadDim, c.FFN), KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim,
 	})

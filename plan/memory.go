@@ -63,10 +63,6 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		rows = min(how.Chunk, prompt)
 	}
 	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1)}
-	if !how.OnHost {
-		use.KV = m.KV(tokens)
-		return use
-	}
 	span, group := tokens, min(how.Group, m.KVHeads)
 	if how.Span > 0 {
 		span = min(how.Span, tokens)
@@ -74,6 +70,10 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 	if span < tokens && m.ElementBytes < 4 {
 		// Partial results are merged in f32.
 		use.Activations += int64(rows) * int64(group*m.Heads/m.KVHeads*m.HeadDim) * 4
+	}
+	if !how.OnHost {
+		use.KV = m.KV(tokens)
+		return use
 	}
 	use.HostKV = m.KV(tokens)
 	use.KV = int64(how.Slots) * int64(group) * int64(span) * m.TokenKV()

@@ -58,8 +58,18 @@ type EngineOptions struct {
 	KeepSpans  bool // keep what Trace returns
 }
 
+// HeadsError is an error of the heads level as the pipeline has it, not of the
+// device.
+type HeadsError struct{ Err error }
+
+// Error says what is wrong with it.
+func (e *HeadsError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *HeadsError) Unwrap() error { return e.Err }
+
 // NewEngine puts the checkpoint on the device and starts its head loop. The
-// engine owns neither.
+// engine owns neither. What it returns is a *HeadsError, or a failure.
 func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Engine, error) {
 	e := &Engine{
 		Checkpoint: c, Device: dev,
@@ -74,7 +84,7 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 	var err error
 	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), opt.HostMemory, e.timeline, heads...)
 	if err != nil {
-		return nil, err
+		return nil, &HeadsError{err}
 	}
 	if e.decoder, err = model.NewDecoder(c, dev, e.loop, e.timeline); err != nil {
 		return nil, errors.Join(e.explain(err), e.loop.Close())
@@ -168,6 +178,9 @@ func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
 func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	e.passes.Lock()
 	defer e.passes.Unlock()
+	if !e.loop.onHost && tokens > t.Sequence.Capacity() {
+		e.loop.trim() // what an earlier text took would be missing for the cache
+	}
 	if err := t.Sequence.Extend(tokens); err != nil {
 		return e.explain(err)
 	}
@@ -215,7 +228,7 @@ func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, t
 func (e *Engine) explain(err error) error {
 	var host *transfer.HostMemoryError
 	if errors.As(err, &host) && host.Hint == "" {
-		host.Hint = "a shorter document or a narrower cache takes less; on the device, the cache takes none (heads.offload.to=device)"
+		host.Hint = "a shorter document takes less; a cache on the device takes none (heads.offload.to=device)"
 		if host.Budget > 0 {
 			host.Hint = "raise device.host_memory"
 		}

@@ -31,7 +31,8 @@ func (t *Text) Fill(ctx context.Context, tokens, room int) (err error) {
 	defer e.passes.Unlock()
 	shape, stream := t.Sequence.Shape(), e.decoder.Compute()
 	e.loop.trim()
-	bytes := min(fillBytes, max(e.Device.Ledger().Left(), leastFill))
+	token := int64(shape.KVHeads) * shape.TokenBytes()
+	bytes := max(min(fillBytes, max(e.Device.Ledger().Left(), leastFill)), 512*token)
 	bytes -= bytes % 512 // both halves aligned
 	made, err := e.Device.Alloc(bytes, kernels.Workspace, "random keys and values")
 	if err != nil {
@@ -45,7 +46,7 @@ func (t *Text) Fill(ctx context.Context, tokens, room int) (err error) {
 	if e.loop.onHost {
 		move = e.Device.CopyOut
 	}
-	seed, step := uint64(0), int(bytes/shape.TokenBytes())/shape.KVHeads
+	seed, step := uint64(0), int(bytes/token)
 	for layer := range shape.Layers {
 		for lo := 0; lo < tokens; lo += step {
 			if ctx.Err() != nil {

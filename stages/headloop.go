@@ -217,7 +217,7 @@ func (h *HeadLoop) fit(p *model.Pass) (group int, err error) {
 		partial = int64(p.MaxRows) * int64(p.Group*p.HeadDim) * int64(kernels.F32.BlockBytes())
 	}
 	if h.ring == nil || !h.onHost {
-		group = h.grouping.Choose(h.shape, 0, 0, 0, 0)
+		group = h.grouping.Choose(h.shape, 0, 0, partial, h.dev.Ledger().Left()+h.partial.Bytes)
 		return group, h.fitPartial(int64(group) * partial)
 	}
 	tokens := min((past+quantum-1)/quantum*quantum, goal)
@@ -242,13 +242,16 @@ func (h *HeadLoop) fit(p *model.Pass) (group int, err error) {
 	return group, err
 }
 
-// fitPartial makes the place of partial results hold at least bytes. No pass
-// may be running.
+// fitPartial makes the place of partial results hold just bytes: what is too
+// much would be missing for the ring. No pass may be running.
 func (h *HeadLoop) fitPartial(bytes int64) (err error) {
-	if bytes <= h.partial.Bytes {
+	if bytes == h.partial.Bytes {
 		return nil
 	}
 	h.trim() // the ring takes what is left, so it comes after
+	if bytes == 0 {
+		return nil
+	}
 	h.partial, err = h.dev.Alloc(bytes, kernels.Activations, "partial results of attention")
 	return err
 }

@@ -46,7 +46,7 @@ func controlGroup() (limit, used int64, ok bool) {
 	if err != nil {
 		return 0, 0, false
 	}
-	consider := func(folder, limitFile, usageFile, cacheName string) {
+	consider := func(folder, limitFile, usageFile, prefix string) {
 		l, err := readNumber(path.Join(folder, limitFile))
 		if err != nil || l <= 0 {
 			return
@@ -55,7 +55,9 @@ func controlGroup() (limit, used int64, ok bool) {
 		if err != nil {
 			return
 		}
-		u -= statistic(path.Join(folder, "memory.stat"), cacheName)
+		for _, cache := range []string{"inactive_file", "active_file"} {
+			u -= statistic(path.Join(folder, "memory.stat"), prefix+cache)
+		}
 		if !ok || l-u < limit-used {
 			limit, used, ok = l, max(u, 0), true
 		}
@@ -68,9 +70,9 @@ func controlGroup() (limit, used int64, ok bool) {
 		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
 			switch {
 			case fields[0] == "0" && fields[1] == "":
-				consider(path.Join("/sys/fs/cgroup", group), "memory.max", "memory.current", "inactive_file")
+				consider(path.Join("/sys/fs/cgroup", group), "memory.max", "memory.current", "")
 			case fields[1] == "memory":
-				consider(path.Join("/sys/fs/cgroup/memory", group), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+				consider(path.Join("/sys/fs/cgroup/memory", group), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
 			}
 			if group == "/" {
 				break

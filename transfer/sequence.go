@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -53,18 +54,15 @@ type placer func(bytes int64, what string) (k, v unsafe.Pointer, release func(),
 // NewHostSequence returns an empty cache in host memory taken from slabs.
 func NewHostSequence(shape Shape, slabs *Slabs) *Sequence {
 	s := newSequence(shape, func(bytes int64, what string) (k, v unsafe.Pointer, release func(), err error) {
-		defer func() {
-			switch r := recover().(type) {
-			case nil:
-			case *HostMemoryError:
-				r.What, err = what, r
-			case error:
-				err = fmt.Errorf("%s: %s of host memory: %w", what, kernels.FormatBytes(2*bytes), r)
-			default:
-				err = fmt.Errorf("%s: %s of host memory: %v", what, kernels.FormatBytes(2*bytes), r)
-			}
-		}()
-		buf := memory.NewBufferWithAllocator(slabs.Allocate(int(2*bytes)), slabs)
+		data, err := kernels.AllocateHost(slabs, int(2*bytes), what)
+		if short, ok := errors.AsType[*HostMemoryError](err); ok {
+			short.What = what
+			return nil, nil, nil, short
+		}
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		buf := memory.NewBufferWithAllocator(data, slabs)
 		k = unsafe.Pointer(unsafe.SliceData(buf.Bytes()))
 		return k, unsafe.Add(k, bytes), buf.Release, nil
 	})

@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"unsafe"
@@ -95,26 +97,39 @@ func (s *Slabs) Ahead(size, count int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		defer func() {
-			_ = recover() // see above
 			s.busy = false
 			s.change.Broadcast()
+			if bug, ok := recover().(runtime.Error); ok {
+				panic(bug) // anything else is the allocation's to say
+			}
 		}()
-		for missing > 0 && !s.closed {
+		for missing > 0 && !s.closed && s.allow(int64(bytesFor(size))) == nil {
 			s.grow(size)
 			missing -= s.all[len(s.all)-1].room(size)
 			s.busy = true
 		}
+		if !slices.ContainsFunc(s.all, func(b *slab) bool { return b.used > 0 }) {
+			s.drop(spareBytes) // the text that this was for has gone
+		}
 	}()
+}
+
+// bytesFor returns how large a slab for parts of size bytes is: some 64 MiB, but
+// no more than whole parts take.
+func bytesFor(size int) int {
+	step := (size + slabAlignment - 1) &^ (slabAlignment - 1)
+	return max(step, slabBytes/step*step)
 }
 
 // grow adds a slab for a part of size bytes. It holds the lock but for the
 // time that base takes, and panics as Allocate does.
 func (s *Slabs) grow(size int) {
-	bytes := max(size, slabBytes)
+	bytes := bytesFor(size)
 	if err := s.admit(int64(bytes)); err != nil {
 		panic(err)
 	}
 	s.busy = true
+	s.held += int64(bytes) // what others ask for meanwhile comes on top
 	data, failure := func() (data []byte, failure any) {
 		s.mu.Unlock()
 		defer s.mu.Lock()
@@ -124,10 +139,10 @@ func (s *Slabs) grow(size int) {
 	s.busy = false
 	s.change.Broadcast()
 	if failure != nil {
+		s.held -= int64(bytes)
 		panic(failure)
 	}
 	s.all = append(s.all, &slab{data: data, free: []extent{{0, len(data)}}})
-	s.held += int64(bytes)
 	s.peak = max(s.peak, s.held)
 }
 
@@ -162,6 +177,10 @@ func (s *Slabs) allow(bytes int64) *HostMemoryError {
 	left := s.budget - s.held
 	if s.budget == 0 {
 		machine, known := HostMemory()
+		if known && bytes > machine.Available-hostReserve {
+			debug.FreeOSMemory() // what Go's heap has given up may be enough
+			machine, known = HostMemory()
+		}
 		if !known {
 			return nil
 		}

@@ -135,7 +135,11 @@ func (o *benchOptions) measureAll(ctx context.Context, all []benchPipeline, trac
 			report.Traces = append(report.Traces, benchTrace{p.name, *figures})
 		}
 		if err != nil && ctx.Err() != nil {
-			err = &exitError{exitInterrupted, errors.New("interrupted; the rows that were done are printed")}
+			what := "interrupted before any row was done"
+			if len(report.Rows) > 0 {
+				what = "interrupted; the rows that were done are printed"
+			}
+			err = &exitError{exitInterrupted, errors.New(what)}
 		}
 		if err != nil {
 			return report, err

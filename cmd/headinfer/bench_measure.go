@@ -114,7 +114,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 				return rows, figures, err
 			}
 			row.Error = err.Error()
-			if errors.Is(err, kernels.ErrBudget) || errors.Is(err, transfer.ErrHostMemory) {
+			if isShort(err) {
 				short = n
 			}
 		}
@@ -162,10 +162,15 @@ func (b *bench) warm(ctx context.Context) error {
 	if err == nil {
 		_, err = text.Step(ctx, b.tokens(1)[0])
 	}
-	if ctx.Err() != nil || b.engine.Device.Err() != nil {
-		return err
+	if isShort(err) {
+		return nil
 	}
-	return nil
+	return err
+}
+
+// isShort says whether memory that could not be had is the reason.
+func isShort(err error) bool {
+	return errors.Is(err, kernels.ErrBudget) || errors.Is(err, transfer.ErrHostMemory)
 }
 
 // tokens returns n at random.

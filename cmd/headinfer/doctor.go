@@ -18,7 +18,7 @@ func newDoctor() *cobra.Command {
 		Long: `Look at the build, the GPU and its driver, the link to it, and host memory, and
 measure the rates that runs are bound by. Each line says ok, warn (it works, and
 something would make it better) or fail (with what to do about it). It takes a
-few seconds and up to 2 GiB of host memory. Exit code: 0, or 1 if a line says fail.`,
+few seconds and up to 4 GiB of host memory. Exit code: 0, or 1 if a line says fail.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			report := examine()

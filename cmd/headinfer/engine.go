@@ -35,8 +35,8 @@ func startEngine(p *pipeline, dev kernels.Device, log zerolog.Logger) (e *stages
 	}
 	e, err = stages.NewEngine(checkpoint, dev, stages.EngineOptions{Heads: p.heads, HostMemory: int64(p.Device.HostMemory), KeepSpans: p.trace})
 	if err != nil {
-		if !errors.Is(err, kernels.ErrBudget) {
-			err = usage(err) // the model, or a heads level that cannot be built
+		if _, ok := errors.AsType[*stages.HeadsError](err); ok {
+			err = usage(err)
 		}
 		return nil, nil, errors.Join(err, dev.Close(), checkpoint.Close())
 	}

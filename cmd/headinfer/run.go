@@ -38,13 +38,13 @@ but for the documents in the dead letters, 130 interrupted.`,
 				return err
 			}
 			log := newLogger(c.ErrOrStderr())
-			dead, err := newDeadLetters(letters, p, log)
+			trace, err := newTrace(tracePath, args[0], letters, p)
 			if err != nil {
 				return usage(err)
 			}
-			trace, err := newTrace(tracePath, letters, p)
+			dead, err := newDeadLetters(letters, p, log)
 			if err != nil {
-				return usage(err)
+				return usage(errors.Join(err, trace.finish()))
 			}
 			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead, trace)
 			err = errors.Join(err, dead.close(), trace.finish())

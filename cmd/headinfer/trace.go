@@ -88,12 +88,15 @@ func createTrace(path string) (t *traceFile, err error) {
 
 // newTrace opens the trace of a run, or returns nil without a path, and makes
 // the pipeline's engine keep what goes into it.
-func newTrace(path, letters string, p *pipeline) (*traceFile, error) {
+func newTrace(path, file, letters string, p *pipeline) (*traceFile, error) {
 	if path == "" {
 		return nil, nil
 	}
 	if user := stages.UserOf(path, p.Documents); user != "" {
 		return nil, fmt.Errorf("--trace %s: the stage %q uses that file; name another", path, user)
+	}
+	if filepath.Clean(path) == filepath.Clean(file) {
+		return nil, fmt.Errorf("--trace %s: that is the pipeline; name another file", path)
 	}
 	if filepath.Clean(path) == filepath.Clean(letters) {
 		return nil, fmt.Errorf("--trace %s: the dead letters go to that file; name another", path)

@@ -163,7 +163,10 @@ func (d *Device) Alloc(bytes int64, purpose kernels.Purpose, what string) (kerne
 	p, err := d.context.Alloc(max(bytes, 1))
 	if err != nil {
 		d.ledger.Give(bytes, purpose)
-		return kernels.Buffer{}, fmt.Errorf("%s (%s), within the budget: %w", what, purpose, err)
+		if errors.Is(err, driver.OutOfMemory) {
+			return kernels.Buffer{}, &kernels.RefusedError{What: what, Purpose: purpose, Asked: bytes, Err: err}
+		}
+		return kernels.Buffer{}, fmt.Errorf("%s (%s): %w", what, purpose, err)
 	}
 	return kernels.Buffer{Data: address(p), Bytes: bytes, Purpose: purpose}, nil
 }

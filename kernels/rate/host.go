@@ -1,7 +1,6 @@
 package rate
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -51,28 +50,13 @@ func HostRead(threads int) float64 {
 // its copies, timed with one piece of some bytes, which are given back.
 func Pin(dev kernels.Device, bytes int) (float64, error) {
 	start := time.Now()
-	b, err := allocate(dev, bytes)
+	b, err := kernels.AllocateHost(dev.Host(), bytes, "measuring")
 	if err != nil {
 		return 0, err
 	}
 	took := seconds(time.Since(start))
 	dev.Host().Free(b)
 	return float64(bytes) / took, nil
-}
-
-// allocate takes host memory of a device's allocator, which panics when there
-// is none.
-func allocate(dev kernels.Device, bytes int) (b []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			cause, ok := r.(error)
-			if !ok {
-				cause = fmt.Errorf("%v", r)
-			}
-			err = fmt.Errorf("taking %s of host memory to measure with: %w", kernels.FormatBytes(int64(bytes)), cause)
-		}
-	}()
-	return dev.Host().Allocate(bytes), nil
 }
 
 func everywhere(threads int, f func(i int)) {

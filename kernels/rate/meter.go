@@ -94,7 +94,7 @@ func (m *meter) hostMatrix(d kernels.DType, cols int) (kernels.Tensor, error) {
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
-	b, err := allocate(m.dev, bytes)
+	b, err := kernels.AllocateHost(m.dev.Host(), bytes, "measuring")
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
