@@ -1,6 +1,6 @@
 """Byte-level BPE: trains a small vocabulary, encodes with it, and writes Hugging Face's tokenizer.json.
 
-Text is split as GPT-2 does, with every digit apart, so numbers are never merged. Ids 0 to 2 are the special tokens.
+Text is split as GPT-2 does, with every digit apart, so numbers are never merged. Ids 0 and 1 are the special tokens.
 
     python3 tools/train/bpe.py tools/train/tokenizer.json
 """
@@ -18,8 +18,8 @@ import prose
 import tasks
 import words
 
-BEGIN, END, TURN = "<|begin|>", "<|endoftext|>", "<|im_end|>"
-SPECIAL = [BEGIN, END, TURN]
+BEGIN, END = "<|begin|>", "<|endoftext|>"
+SPECIAL = [BEGIN, END]
 SIZE = 896
 SPLIT = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+|\d| ?(?:[^\s\w]|_)+|\s+(?![^\s\d])|\s+")
 
@@ -49,7 +49,7 @@ class Tokenizer:
         self.merges = merges
         self.rank = {tuple(m): i for i, m in enumerate(merges)}
         self.texts = {i: t for t, i in vocabulary.items()}
-        self.begin, self.end, self.turn = (vocabulary[t] for t in SPECIAL)
+        self.begin, self.end = (vocabulary[t] for t in SPECIAL)
         self.reserved = len(SPECIAL)
         self.cache = {}
 

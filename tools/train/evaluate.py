@@ -103,7 +103,8 @@ def evaluate(model, tokenizer, filler, seconds, lengths=LENGTHS, seed=20_000_000
             entry = {"tokens": length, "right": int(right), "of": documents * count, "by_depth": by_depth.tolist()}
             result["needle"].append(entry)
             depth = " ".join(f"{100 * a // max(b, 1):3d}" for a, b in by_depth.tolist())
-            say(f"eval needle {length:8d}: {right}/{entry['of']} = {right / entry['of']:.3f}  by depth % {depth}  {spent:.1f} s a text")
+            say(f"eval needle {length:8d}: {right}/{entry['of']} = {right / entry['of']:.3f}  by depth % {depth}  "
+                f"{spent:.1f} s a text")
     result["seconds"] = round(time.time() - start, 1)
     return result
 

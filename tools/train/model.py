@@ -227,7 +227,8 @@ def restore(model, path):
     for name, tensor in names(model).items():
         entry = header.get(name)
         if entry is None or entry["shape"] != list(tensor.shape):
-            raise ValueError(f"{path}: {name} is {entry and entry['shape']}, expected {list(tensor.shape)}; resume from a model of this shape")
+            raise ValueError(f"{path}: {name} is {entry and entry['shape']}, expected {list(tensor.shape)}; "
+                             "use a model of this shape")
         start, end = entry["data_offsets"]
         raw = torch.frombuffer(bytearray(data[8 + size + start:8 + size + end]), dtype=torch.bfloat16)
         with torch.no_grad():

@@ -45,7 +45,7 @@ class Scene:
         raise RuntimeError("no new key in 1000 tries; the document asks for more facts than the word lists give")
 
     def variable(self):
-        """A new name of a variable, such as KQ or K7."""
+        """A new name of a variable, such as KQ or KQX."""
         while True:
             name = "".join(self.rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(2 if self.names else 3))
             if name not in self.used:
@@ -65,7 +65,8 @@ def plain(scene):
     """One fact in the form of testdata/corpus."""
     a, p = scene.key()
     v = words.value(a, scene.rng)
-    return [words.fill(words.ANSWER, a, p, v)], words.fill(words.QUESTIONS[0][0], a, p), words.fill(words.ANSWER, a, p, v), [v]
+    stated = words.fill(words.ANSWER, a, p, v)
+    return [stated], words.fill(words.QUESTIONS[0][0], a, p), stated, [v]
 
 
 def many(scene):
@@ -274,7 +275,8 @@ def trimmed(pieces, length):
 def positions(length, limit, rng):
     """Positions in contiguous runs with jumps between them, up to limit; the begin token keeps position 0."""
     draw = np.random.default_rng(rng.getrandbits(63))
-    span = int(2 ** draw.uniform(np.log2(length + 1), np.log2(limit)))
+    far = draw.random() < 0.4
+    span = int(draw.uniform(length, limit) if far else 2 ** draw.uniform(np.log2(length), np.log2(limit)))
     runs = int(draw.integers(0, 9))
     out = np.arange(length, dtype=np.int64)
     free = max(span - length, 0)

@@ -66,7 +66,7 @@ def losses(logits, targets, weights):
     answers = weights >= 0.5
     strong = torch.where(answers, weights, 0.0)
     weak = weights - strong
-    loss = (each * strong).sum() / strong.sum() + (each * weak).sum() / (weak > 0).sum().clamp(min=1)
+    loss = (each * strong).sum() / strong.sum().clamp(min=1) + (each * weak).sum() / (weak > 0).sum().clamp(min=1)
     return loss, each, weights == 1
 
 
@@ -82,7 +82,6 @@ def train(a, say):
         seed = saved["seed"]
     filler = prose.Filler(tokenizer, a.seed)
     stages = [(s, n, max(1, rows // a.shrink), c) for s, n, rows, c in STAGES]
-    os.environ["OMP_NUM_THREADS"] = "1"
     pool = multiprocessing.get_context("fork").Pool(a.workers)
     feed = Feed(pool, seed, stages)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -113,11 +112,13 @@ def train(a, say):
         tokens = torch.from_numpy(tokens).to(device).long()
         weights = torch.from_numpy(weights).to(device).float() / tasks.SCALE
         positions = torch.from_numpy(positions).to(device)
+        targets, weights = tokens.roll(-1, 1), weights.roll(-1, 1)
+        weights[:, -1] = 0
         # Long sequences learn with flatter attention than the exported model has, which so holds among more tokens.
         draw = np.random.default_rng(feed.seed + step)
         sharp = torch.tensor(1.0 if stages[at][1] <= 512 or draw.random() < 0.2 else draw.uniform(0.72, 1.0), device=device)
-        logits = model(tokens[:, :-1], positions[:, :-1], sharp)
-        loss, each, answers = losses(logits, tokens[:, 1:], weights[:, 1:])
+        logits = model(tokens, positions, sharp)
+        loss, each, answers = losses(logits, targets, weights)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -125,14 +126,14 @@ def train(a, say):
         step, seen = step + 1, seen + tokens.numel()
         if step % 20 == 0 and at == stage:
             with torch.no_grad():
-                numbers = answers & torch.isin(tokens[:, 1:], digits)
-                now = (logits.argmax(-1) == tokens[:, 1:])[numbers].float().mean().item()
+                numbers = answers & torch.isin(targets, digits)
+                now = ((logits.argmax(-1) == targets)[numbers].sum() / numbers.sum().clamp(min=1)).item()
             right = now if right == 0 else 0.8 * right + 0.2 * now
         if time.time() - shown > a.report:
             shown = time.time()
-            say(f"{shown - start:6.1f} s step {step} tokens {seen / 1e6:.0f}M length {tokens.shape[1]} answers {each[answers].mean().item():.4f} "
-                f"text {each[~answers & (weights[:, 1:] > 0)].mean().item():.3f} digits {right:.4f} norm {norm.item():.2f} "
-                f"rate {rate:.5f} {seen / (shown - start) / 1e3:.0f}K tokens/s")
+            say(f"{shown - start:6.1f} s step {step} tokens {seen / 1e6:.0f}M length {tokens.shape[1]} "
+                f"answers {each[answers].mean().item():.4f} text {each[~answers & (weights > 0)].mean().item():.3f} "
+                f"digits {right:.4f} norm {norm.item():.2f} rate {rate:.5f} {seen / (shown - start) / 1e3:.0f}K tokens/s")
         if not half and fraction > 0.8:
             half = True
             save(a, model, tokenizer, feed.seed)
@@ -163,7 +164,7 @@ def main():
     p.add_argument("--first-stage", type=int, default=0, help="2 or later suits --resume")
     p.add_argument("--compile", action="store_true", help="compile the layers, half a minute of the time")
     p.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
-    p.add_argument("--shrink", type=int, default=1, help="divide the sequences of a step, to try the script on a small machine")
+    p.add_argument("--shrink", type=int, default=1, help="divides the sequences of a step, to try the script on a small machine")
     p.add_argument("--lengths", type=lambda s: [int(x) for x in s.split(",")], default=evaluate.LENGTHS, help="of the needle texts")
     p.add_argument("--report", type=float, default=10, help="seconds between lines of the log")
     a = p.parse_args()
