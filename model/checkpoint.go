@@ -29,7 +29,8 @@ type Checkpoint struct {
 var ErrNotFound = errors.New("model not found")
 
 // Open reads a model: a directory with config.json, tokenizer.json and
-// safetensors, a .gguf file, or a shape with random weights: random:NAME with
+// safetensors, a .gguf file, builtin for the one that the program carries, or a
+// shape with random weights: random:NAME with
 // the name of one of the known shapes, such as random:llama-3-8b, or random:
 // and the path of a config.json or of a directory with one. Random weights
 // depend on a seed, ?seed=N at the end, which is 1 otherwise.
@@ -50,13 +51,16 @@ func Open(path string) (*Checkpoint, error) {
 
 // read opens whatever a path names.
 func read(path string) (*Checkpoint, error) {
+	if path == Builtin {
+		return openBuiltin()
+	}
 	if strings.HasPrefix(path, randomPrefix) {
 		return openRandom(path)
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, or a .gguf file (`make model` fetches the one that pipeline.yaml names)", ErrNotFound, path)
+		return nil, fmt.Errorf("%w: nothing at %q; model.path is a directory with config.json, tokenizer.json and safetensors, a .gguf file, or builtin", ErrNotFound, path)
 	case err != nil:
 		return nil, fmt.Errorf("model: %w", err)
 	}

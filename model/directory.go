@@ -14,12 +14,21 @@ import (
 
 // openDirectory reads a model as Hugging Face lays it out.
 func openDirectory(dir string) (*Checkpoint, error) {
-	config, err := readConfig(filepath.Join(dir, "config.json"))
+	return openLayout(dir, os.ReadFile, func() (*safetensors.Set, error) { return safetensors.Open(dir) })
+}
+
+// readFile returns a file's contents, or an error that matches os.ErrNotExist.
+type readFile func(path string) ([]byte, error)
+
+// openLayout reads a model whose small files come through read and whose
+// tensors are what weights opens.
+func openLayout(dir string, read readFile, weights func() (*safetensors.Set, error)) (*Checkpoint, error) {
+	config, err := readConfig(filepath.Join(dir, "config.json"), read)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, "tokenizer.json")
-	data, err := os.ReadFile(path)
+	data, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -27,11 +36,11 @@ func openDirectory(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok, template, err := withConfig(tok, dir)
+	tok, template, err := withConfig(tok, dir, read)
 	if err != nil {
 		return nil, err
 	}
-	set, err := safetensors.Open(dir)
+	set, err := weights()
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +76,8 @@ type hfConfig struct {
 }
 
 // readConfig reads the configuration of a model that the decoder computes.
-func readConfig(path string) (Config, error) {
-	h, err := readHF(path)
+func readConfig(path string, read readFile) (Config, error) {
+	h, err := readHF(path, read)
 	if err != nil {
 		return Config{}, err
 	}
@@ -76,8 +85,8 @@ func readConfig(path string) (Config, error) {
 	return c, errors.Join(h.refusals(path), err)
 }
 
-func readHF(path string) (*hfConfig, error) {
-	data, err := os.ReadFile(path)
+func readHF(path string, read readFile) (*hfConfig, error) {
+	data, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("model configuration: %w", err)
 	}
@@ -164,9 +173,9 @@ func nameOf(path string) string {
 
 // withConfig adds what tokenizer.json leaves out: the special tokens' roles and
 // the chat template, which newer models keep in a file of its own.
-func withConfig(tok *tokenizer.Tokenizer, dir string) (*tokenizer.Tokenizer, string, error) {
+func withConfig(tok *tokenizer.Tokenizer, dir string, read readFile) (*tokenizer.Tokenizer, string, error) {
 	path := filepath.Join(dir, "tokenizer_config.json")
-	data, err := os.ReadFile(path)
+	data, err := read(path)
 	switch {
 	case err == nil:
 		if tok, err = tok.WithConfig(path, data); err != nil {
@@ -175,7 +184,7 @@ func withConfig(tok *tokenizer.Tokenizer, dir string) (*tokenizer.Tokenizer, str
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, "", fmt.Errorf("tokenizer configuration: %w", err)
 	}
-	template, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	template, err := read(filepath.Join(dir, "chat_template.jinja"))
 	switch {
 	case err == nil:
 		return tok, string(template), nil

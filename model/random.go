@@ -106,7 +106,7 @@ func shapeOf(path string) (c Config, name string, err error) {
 	case info.IsDir():
 		path = filepath.Join(path, "config.json")
 	}
-	file, err := readHF(path)
+	file, err := readHF(path, os.ReadFile)
 	if err != nil {
 		return Config{}, "", err
 	}
