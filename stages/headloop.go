@@ -27,12 +27,12 @@ type HeadLoop struct {
 	ring     *transfer.Ring // nil without a prefetch stage that has slots
 	partial  kernels.Buffer // f32 results of a tile's heads until its last span is merged
 	grouping transfer.Grouping
-	span     int // tokens a tile; 0 means all
+	cut      transfer.Cut // of the latest pass; only its group changes
 	onHost   bool
+	lossy    []string // what makes the results inexact, for the report
 
 	copyIn, copyOut kernels.Stream
 	moved           Moved
-	group           int // KV heads of the latest pass's tiles
 
 	run     *graph.Run
 	stop    context.CancelCauseFunc
@@ -177,13 +177,11 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	if h.aborted {
 		return errAborted
 	}
-	group, err := h.fit(p)
-	if err != nil {
+	if err := h.fit(p); err != nil {
 		return err
 	}
-	h.group = group
 	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
-	tiles := transfer.Tiles(h.shape, p.Past, group, h.span)
+	tiles := h.cut.Tiles(h.shape, p.Past)
 	for i := range pass.layers {
 		pass.layers[i].projected = make(chan struct{})
 		pass.layers[i].enqueued = make(chan struct{})
@@ -207,39 +205,37 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 // fit chooses the group for the tiles of a pass, and makes the ring's slots and
 // the place of partial results hold them: if there is room, for as long as the
 // sequences are expected to get.
-func (h *HeadLoop) fit(p *model.Pass) (group int, err error) {
+func (h *HeadLoop) fit(p *model.Pass) error {
 	past, goal := 0, 0
 	for i, s := range p.Segments {
 		past, goal = max(past, p.Past[i]), max(goal, s.Sequence.Goal())
 	}
 	partial := int64(0) // bytes of partial results a KV head
-	if h.span > 0 && goal > h.span && h.dev.Info().Activations != kernels.F32 {
+	if h.cut.Merges(goal) && h.dev.Info().Activations != kernels.F32 {
 		partial = int64(p.MaxRows) * int64(p.Group*p.HeadDim) * int64(kernels.F32.BlockBytes())
 	}
+	free := h.dev.Ledger().Left() + h.partial.Bytes
 	if h.ring == nil || !h.onHost {
-		group = h.grouping.Choose(h.shape, 0, 0, partial, h.dev.Ledger().Left()+h.partial.Bytes)
-		return group, h.fitPartial(int64(group) * partial)
+		h.cut.Group = h.grouping.Choose(h.shape, 0, 0, partial, free)
+		return h.fitPartial(int64(h.cut.Group) * partial)
 	}
-	tokens := min((past+quantum-1)/quantum*quantum, goal)
-	if h.span > 0 {
-		tokens, goal = min(tokens, h.span), min(goal, h.span)
+	free += h.ring.Bytes()
+	tokens, most := h.cut.Longest(min((past+quantum-1)/quantum*quantum, goal)), h.cut.Longest(goal)
+	h.cut.Group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, partial, free)
+	if err := h.fitPartial(int64(h.cut.Group) * partial); err != nil {
+		return err
 	}
-	free := h.dev.Ledger().Left() + h.ring.Bytes() + h.partial.Bytes
-	group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, partial, free)
-	if err := h.fitPartial(int64(group) * partial); err != nil {
-		return group, err
-	}
-	whole := h.shape.SlotBytes(group, goal)
+	whole := h.shape.SlotBytes(h.cut.Group, most)
 	if int64(h.ring.Slots())*whole <= free-h.partial.Bytes {
-		return group, h.ring.Fit(whole)
+		return h.ring.Fit(whole)
 	}
-	err = h.ring.Fit(h.shape.SlotBytes(group, tokens))
+	err := h.ring.Fit(h.shape.SlotBytes(h.cut.Group, tokens))
 	if short := (*kernels.BudgetError)(nil); errors.As(err, &short) {
 		// For the whole sequence, or the next pass would ask for more again.
 		enough := short.Budget - short.Left + int64(h.ring.Slots())*whole
 		short.Hint = h.smallTiles(short.Left) + atLeast(enough) + " holds the whole text"
 	}
-	return group, err
+	return err
 }
 
 // fitPartial makes the place of partial results hold just bytes: what is too

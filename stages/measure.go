@@ -7,7 +7,10 @@ import "headinfer/plan"
 func (e *Engine) Method(chunk int) plan.Method {
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	m := plan.Method{Chunk: chunk, OnHost: e.loop.onHost, Group: e.loop.group, Span: e.loop.span}
+	m := plan.Method{Chunk: chunk, OnHost: e.loop.onHost, Group: e.loop.cut.Group, Span: e.loop.cut.Span}
+	if keep := e.loop.cut.Keep; keep.Recent > 0 && (m.Span == 0 || m.Span > max(keep.Recent, keep.Sinks)) {
+		m.Span = max(keep.Recent, keep.Sinks) // the longest tile there is
+	}
 	if e.loop.ring != nil {
 		m.Slots = e.loop.ring.Slots()
 	}

@@ -44,18 +44,19 @@ func TestPartialResultsLeaveRoomForTheRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loop.span = span
+	loop.cut.Span = span
 	text := loop.NewSequence()
 	text.Expect(100_000)
 	fit := func(past int) int {
 		t.Helper()
-		got, err := loop.fit(&model.Pass{
+		err := loop.fit(&model.Pass{
 			Segments: []model.Segment{{Sequence: text}}, Past: []int{past},
 			Group: group, HeadDim: headDim, MaxRows: rows,
 		})
 		if err != nil {
 			t.Fatalf("with %d tokens held: %v", past, err)
 		}
+		got := loop.cut.Group
 		ring, partial := int64(2)*shape.SlotBytes(got, min(past, span)), int64(got*rows*group*headDim*4)
 		if loop.ring.Bytes() < ring || loop.partial.Bytes != partial {
 			t.Errorf("with %d tokens held, %d heads: the ring has %d bytes of %d, partial results %d of %d",
@@ -71,7 +72,7 @@ func TestPartialResultsLeaveRoomForTheRing(t *testing.T) {
 	}
 	short := loop.NewSequence()
 	short.Expect(span)
-	if _, err := loop.fit(&model.Pass{Segments: []model.Segment{{Sequence: short}}, Past: []int{100}, Group: group, HeadDim: headDim, MaxRows: rows}); err != nil {
+	if err := loop.fit(&model.Pass{Segments: []model.Segment{{Sequence: short}}, Past: []int{100}, Group: group, HeadDim: headDim, MaxRows: rows}); err != nil {
 		t.Fatal(err)
 	}
 	if loop.partial.Bytes != 0 {

@@ -10,6 +10,8 @@ import (
 // Report is what a run did and what it took.
 type Report struct {
 	Model string `json:"model"`
+	// Lossy says which options make the results inexact.
+	Lossy []string `json:"lossy,omitempty"`
 	// RandomWeights says that the answers mean nothing; the times and sizes do.
 	RandomWeights bool          `json:"random_weights"`
 	Device        string        `json:"device"`
@@ -42,7 +44,7 @@ func (e *Engine) Report() Report {
 	longest := int(e.counts.longest.Load())
 	m := PlanModel(e)
 	return Report{
-		Model: c.Name, RandomWeights: e.Checkpoint.Random, Device: e.Device.Info().Name,
+		Model: c.Name, Lossy: e.loop.lossy, RandomWeights: e.Checkpoint.Random, Device: e.Device.Info().Name,
 		PromptTokens: e.counts.prefillTokens.Load(), DecodeSteps: e.counts.decodeTokens.Load(),
 		Answers: e.counts.answers.Load(), AnswerTokens: e.counts.answerTokens.Load(),
 		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),

@@ -24,31 +24,87 @@ func (t Tile) String() string {
 	return fmt.Sprintf("L%d h%d:%d t%d:%d", t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
 }
 
+// Keep says which of the past's tokens are attended to: all, or lossily the
+// first few and the last many (StreamingLLM, Xiao et al. 2023). The zero Keep
+// is all.
+type Keep struct {
+	Sinks  int // the first tokens
+	Recent int // the last tokens; 0 means that all are attended to
+}
+
+// ranges returns what is attended to of a past of some tokens, in order; at
+// least one range, which is empty if there is no past.
+func (k Keep) ranges(past int) []Range {
+	if k.Recent == 0 || k.Sinks+k.Recent >= past {
+		return []Range{{0, past}}
+	}
+	if k.Sinks == 0 {
+		return []Range{{past - k.Recent, past}}
+	}
+	return []Range{{0, k.Sinks}, {past - k.Recent, past}}
+}
+
+// Cut is the shape of tiles: how many KV heads, and at most how many tokens of those that
+// are kept.
+type Cut struct {
+	Group int // KV heads a tile
+	Span  int // tokens a tile; 0 means all
+	Keep  Keep
+}
+
+// Longest returns the most tokens of a tile of a past of some tokens.
+func (c Cut) Longest(past int) int {
+	most := 0
+	for _, r := range c.Keep.ranges(past) {
+		most = max(most, r.Len())
+	}
+	if c.Span > 0 {
+		most = min(most, c.Span)
+	}
+	return most
+}
+
+// Merges reports whether a head's past of some tokens takes several tiles.
+func (c Cut) Merges(past int) bool {
+	ranges := c.Keep.ranges(past)
+	return len(ranges) > 1 || c.Span > 0 && ranges[0].Len() > c.Span
+}
+
 // Tiles lists the tiles of one pass in the order in which they are attended
-// to: by layer, segment, head group, span. pasts are the tokens that each
-// segment's sequence holds; group is KV heads a tile, span tokens a tile (0:
-// the whole past).
-func Tiles(shape Shape, pasts []int, group, span int) []Tile {
+// to: by layer, segment, head group, tokens. pasts are the tokens that each
+// segment's sequence holds.
+func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
 	var tiles []Tile
 	for layer := range shape.Layers {
 		for segment, past := range pasts {
-			step := span
-			if step <= 0 || step > past {
-				step = max(past, 1)
-			}
-			for head := 0; head < shape.KVHeads; head += group {
-				heads := Range{head, min(head+group, shape.KVHeads)}
-				for from := 0; from == 0 || from < past; from += step {
-					to := min(from+step, past)
+			tokens := c.tokens(past)
+			for head := 0; head < shape.KVHeads; head += c.Group {
+				heads := Range{head, min(head+c.Group, shape.KVHeads)}
+				for i, r := range tokens {
 					tiles = append(tiles, Tile{
-						Segment: segment, Layer: layer, Head: heads, Token: Range{from, to},
-						First: from == 0, Last: to == past,
+						Segment: segment, Layer: layer, Head: heads, Token: r,
+						First: i == 0, Last: i == len(tokens)-1,
 					})
 				}
 			}
 		}
 	}
 	return tiles
+}
+
+// tokens cuts a past into the tiles' ranges.
+func (c Cut) tokens(past int) []Range {
+	var cut []Range
+	for _, r := range c.Keep.ranges(past) {
+		step := c.Span
+		if step <= 0 {
+			step = max(r.Len(), 1)
+		}
+		for from := r.From; from == r.From || from < r.To; from += step {
+			cut = append(cut, Range{from, min(from+step, r.To)})
+		}
+	}
+	return cut
 }
 
 // SlotBytes returns what a ring slot must hold for tiles of group heads × tokens.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -9,20 +10,24 @@ import (
 func TestTilesInOrder(t *testing.T) {
 	shape := Shape{Layers: 2, KVHeads: 3, HeadDim: 8}
 	for _, c := range []struct {
-		name        string
-		pasts       []int
-		group, span int
-		want        string
+		name  string
+		pasts []int
+		cut   Cut
+		want  string
 	}{
-		{"nothing held yet", []int{0}, 3, 0, "L0 h0:3 t0:0 first last|L1 h0:3 t0:0 first last"},
-		{"whole layers", []int{10}, 3, 0, "L0 h0:3 t0:10 first last|L1 h0:3 t0:10 first last"},
-		{"an odd group", []int{10}, 2, 0, "L0 h0:2 t0:10 first last|L0 h2:3 t0:10 first last|L1 h0:2 t0:10 first last|L1 h2:3 t0:10 first last"},
-		{"spans", []int{10}, 3, 4, "L0 h0:3 t0:4 first|L0 h0:3 t4:8|L0 h0:3 t8:10 last|L1 h0:3 t0:4 first|L1 h0:3 t4:8|L1 h0:3 t8:10 last"},
-		{"two texts", []int{0, 5}, 3, 4, "L0 h0:3 t0:0 first last|L0 h0:3 t0:4 first|L0 h0:3 t4:5 last|L1 h0:3 t0:0 first last|L1 h0:3 t0:4 first|L1 h0:3 t4:5 last"},
+		{"nothing held yet", []int{0}, Cut{Group: 3}, "L0 h0:3 t0:0 first last|L1 h0:3 t0:0 first last"},
+		{"whole layers", []int{10}, Cut{Group: 3}, "L0 h0:3 t0:10 first last|L1 h0:3 t0:10 first last"},
+		{"an odd group", []int{10}, Cut{Group: 2}, "L0 h0:2 t0:10 first last|L0 h2:3 t0:10 first last|L1 h0:2 t0:10 first last|L1 h2:3 t0:10 first last"},
+		{"spans", []int{10}, Cut{Group: 3, Span: 4}, "L0 h0:3 t0:4 first|L0 h0:3 t4:8|L0 h0:3 t8:10 last|L1 h0:3 t0:4 first|L1 h0:3 t4:8|L1 h0:3 t8:10 last"},
+		{"two texts", []int{0, 5}, Cut{Group: 3, Span: 4}, "L0 h0:3 t0:0 first last|L0 h0:3 t0:4 first|L0 h0:3 t4:5 last|L1 h0:3 t0:0 first last|L1 h0:3 t0:4 first|L1 h0:3 t4:5 last"},
+		{"sinks and recent", []int{10}, Cut{Group: 3, Keep: Keep{Sinks: 1, Recent: 5}}, "L0 h0:3 t0:1 first|L0 h0:3 t5:10 last|L1 h0:3 t0:1 first|L1 h0:3 t5:10 last"},
+		{"recent alone, in spans", []int{10}, Cut{Group: 3, Span: 3, Keep: Keep{Recent: 5}}, "L0 h0:3 t5:8 first|L0 h0:3 t8:10 last|L1 h0:3 t5:8 first|L1 h0:3 t8:10 last"},
+		{"all of it is recent", []int{6}, Cut{Group: 3, Keep: Keep{Sinks: 1, Recent: 5}}, "L0 h0:3 t0:6 first last|L1 h0:3 t0:6 first last"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, tile := range Tiles(shape, c.pasts, c.group, c.span) {
+			longest, merges := 0, false
+			for _, tile := range c.cut.Tiles(shape, c.pasts) {
 				s := tile.String()
 				if tile.First {
 					s += " first"
@@ -31,6 +36,14 @@ func TestTilesInOrder(t *testing.T) {
 					s += " last"
 				}
 				got = append(got, s)
+				longest, merges = max(longest, tile.Token.Len()), merges || !tile.First
+			}
+			past := slices.Max(c.pasts)
+			if n := c.cut.Longest(past); n != longest {
+				t.Errorf("the longest tile has %d tokens, Longest says %d", longest, n)
+			}
+			if c.cut.Merges(past) != merges {
+				t.Errorf("tiles merge: %t, Merges says %t", merges, !merges)
 			}
 			if s := strings.Join(got, "|"); s != c.want {
 				t.Errorf("got  %s\nwant %s", s, c.want)

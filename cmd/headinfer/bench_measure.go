@@ -138,7 +138,7 @@ func (b *bench) row(n int) benchRow {
 	c, dev := b.engine.Checkpoint, b.engine.Device
 	r := benchRow{
 		Pipeline: b.pipeline.name, Context: n, Filled: b.fill,
-		Model: c.Config.Name, Random: c.Random, Device: dev.Info().Name,
+		Model: c.Config.Name, Random: c.Random, Lossy: b.engine.Report().Lossy, Device: dev.Info().Name,
 	}
 	if !b.fill {
 		r.Chunk = rowsOf(b.chunkOf(b.pipeline, dev), n)

@@ -19,6 +19,13 @@ func (r *benchReport) print(w io.Writer) error {
 	r.memory().write(&out)
 	out.WriteByte('\n')
 	r.about(&out)
+	told := map[string]bool{}
+	for _, row := range r.Rows {
+		if len(row.Lossy) > 0 && !told[row.Pipeline] {
+			told[row.Pipeline] = true
+			fmt.Fprintf(&out, "%s is lossy: %s\n", row.Pipeline, strings.Join(row.Lossy, "; "))
+		}
+	}
 	for _, t := range r.Traces {
 		t.print(func(name, format string, args ...any) {
 			fmt.Fprintf(&out, t.Pipeline+", "+strings.TrimSpace(name)+": "+format+"\n", args...)

@@ -72,7 +72,8 @@ type benchRow struct {
 	Error    string         `json:"error,omitempty"` // why there are no figures
 	Model    string         `json:"model,omitempty"`
 	Random   bool           `json:"random_weights"`
-	Filled   bool           `json:"kv_filled"` // random keys and values; no prompt was read
+	Lossy    []string       `json:"lossy,omitempty"` // which options make the method inexact
+	Filled   bool           `json:"kv_filled"`       // random keys and values; no prompt was read
 	Device   string         `json:"device,omitempty"`
 	Chunk    int            `json:"chunk_tokens"`   // of a prefill's passes; 0: there was none
 	Group    int            `json:"group_kv_heads"` // of the last pass's tiles

@@ -34,6 +34,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	if s.RandomWeights {
 		row("model", "%s; its answers mean nothing", s.Model)
 	}
+	for _, why := range s.Lossy {
+		row("lossy", "%s", why)
+	}
 	row("documents", "%d answered, %d in the dead letters", s.Answers, s.DeadLetters)
 	row("prefill", "%d tokens, %s", s.PromptTokens, rate(s.PromptTokens, s.Prefill))
 	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.DecodeSteps, s.Decode))
