@@ -31,6 +31,7 @@ type decode struct {
 }
 
 func newDecode(e *Engine, o *decodeOptions) (graph.Stage[*Prefilled, *Answer], error) {
+	e.answer = max(e.answer, int(o.MaxTokens))
 	return &decode{engine: e, options: o, ends: e.Checkpoint.Tokenizer.EndTokens()}, nil
 }
 

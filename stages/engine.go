@@ -29,6 +29,7 @@ type Engine struct {
 	passes   sync.Mutex
 	inFlight chan struct{}
 	counts   counts
+	answer   int // the most tokens that a decode stage writes, for which a prefill leaves room
 	spanLogs
 }
 

@@ -25,7 +25,8 @@ func newPrefill(e *Engine, o *prefillOptions) (graph.Stage[*Prompt, *Prefilled],
 
 // Process reads a prompt, unless it is longer than the model's context.
 func (p *prefill) Process(ctx context.Context, in *Prompt, emit func(*Prefilled) error) error {
-	if limit := p.engine.Checkpoint.Config.Context; len(in.Tokens) >= limit {
+	limit := p.engine.Checkpoint.Config.Context
+	if len(in.Tokens) >= limit {
 		return &graph.DocumentError{ID: in.ID, Err: fmt.Errorf(
 			"the prompt has %d tokens, and the model's context of %d must hold them and the answer; shorten the document", len(in.Tokens), limit)}
 	}
@@ -40,7 +41,7 @@ func (p *prefill) Process(ctx context.Context, in *Prompt, emit func(*Prefilled)
 		}
 	}()
 	start := time.Now()
-	logits, err := text.Prefill(ctx, in.Tokens, p.chunk, 0)
+	logits, err := text.Prefill(ctx, in.Tokens, p.chunk, min(p.engine.answer, limit-len(in.Tokens)))
 	if err != nil {
 		return err
 	}
