@@ -2,7 +2,6 @@ package stages
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"headinfer/config"
@@ -12,21 +11,19 @@ import (
 )
 
 type attentionOptions struct {
-	Group  config.Choice `yaml:"group" default:"adaptive" words:"all,adaptive" min:"1" unit:"KV heads" doc:"KV heads a tile. adaptive is the largest group whose ring fits in the device memory that is left, smaller as the context grows." example:"1"`
-	Span   config.Choice `yaml:"span" default:"all" words:"all" min:"1" unit:"tokens" doc:"Tokens a tile. With a number, the device memory for keys and values does not grow with the context." example:"32Ki"`
-	Recent config.Choice `yaml:"recent" default:"all" words:"all" min:"1" unit:"tokens" doc:"With a number, lossy: of what was before a pass, only the last so many tokens and the first ones (sinks) are attended to, as StreamingLLM does, at the positions that they have in the text. What lies between is lost." example:"1024"`
-	Sinks  config.Count  `yaml:"sinks" default:"0" unit:"tokens" doc:"With recent, how many of the first tokens are kept too." example:"4"`
+	Group          config.Choice `yaml:"group" default:"adaptive" words:"all,adaptive" min:"1" unit:"KV heads" doc:"KV heads a tile. adaptive is the largest group whose ring fits in the device memory that is left, smaller as the context grows." example:"1"`
+	Span           config.Choice `yaml:"span" default:"all" words:"all" min:"1" unit:"tokens" doc:"Tokens a tile. With a number, the device memory for keys and values does not grow with the context." example:"32Ki"`
+	Recent         config.Choice `yaml:"recent" default:"all" words:"all" min:"1" unit:"tokens" doc:"With a number, lossy: of what was before a pass, only the last so many tokens and the first ones (sinks) are attended to, as StreamingLLM does, at the positions that they have in the text. What lies between is lost." example:"1024"`
+	Sinks          config.Count  `yaml:"sinks" default:"0" unit:"tokens" doc:"With recent, how many of the first tokens are kept too." example:"4"`
+	StreamingHeads string        `yaml:"streaming_heads" default:"" doc:"With recent, which KV heads see only that: a file as DuoAttention has it, a line for each layer and on it a number for each KV head, 1 for one that sees everything and 0 for one that does not. Empty: all see only that." example:"heads.tsv"`
 }
 
 type attention struct{ loop *HeadLoop }
 
 func newAttention(loop headEnv, o *attentionOptions) (graph.Stage[Fetched, Attended], error) {
 	loop.grouping = transfer.Grouping{Adaptive: o.Group.Is("adaptive"), Heads: o.Group.N}
-	loop.cut = transfer.Cut{Span: o.Span.N, Keep: transfer.Keep{Sinks: int(o.Sinks), Recent: o.Recent.N}}
-	if !o.Recent.Is("all") {
-		loop.lossy = append(loop.lossy, fmt.Sprintf("heads.attention.recent=%s: only the first %s and the last %s tokens before a pass are attended to", o.Recent, o.Sinks, o.Recent))
-	} else if o.Sinks > 0 {
-		return nil, fmt.Errorf("option sinks: %s tokens at the beginning are kept beside the recent ones, and recent is all; give recent a number, or leave sinks at 0", o.Sinks)
+	if err := o.window(loop); err != nil {
+		return nil, err
 	}
 	return &attention{loop}, nil
 }

@@ -1,7 +1,10 @@
 package stages
 
 import (
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -84,5 +87,72 @@ func TestRecentTakesNoMoreMemory(t *testing.T) {
 	}
 	if took[0] != took[1] || took[0] == 0 {
 		t.Errorf("500 tokens took %d bytes for the cache, 1500 took %d", took[0], took[1])
+	}
+}
+
+// TestStreamingHeads gives every head, or none, the window by a file.
+func TestStreamingHeads(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ids := make([]int32, 700)
+	for i := range ids {
+		ids[i] = int32((i*37 + i*i%11) % 250)
+	}
+	logits := func(sets ...string) []float32 {
+		t.Helper()
+		e := openMethod(t, "adaptive", tinyLlama, sets...)
+		text := admit(t, e)
+		defer text.Release()
+		got, err := text.Prefill(t.Context(), ids, 50, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	same := func(a, b []float32) bool {
+		for i := range a {
+			if math.Abs(float64(a[i]-b[i])) > 1e-4*(1+math.Abs(float64(b[i]))) {
+				return false
+			}
+		}
+		return true
+	}
+	const recent = "heads.attention.recent=100"
+	window, whole := logits(recent), logits()
+	heads := func(path string) string { return "heads.attention.streaming_heads=" + path }
+	if got := logits(recent, heads(file("none", "0 0 0 0\n0 0 0 0\n"))); !same(got, window) {
+		t.Error("with streaming heads only, the logits are not those of the window")
+	}
+	if got := logits(recent, heads(file("all", "1 1 1 1\n\n0.9\t0.5 1 1"))); !same(got, whole) {
+		t.Error("with full heads only, the logits are not those of everything")
+	}
+	some := file("some", "1 0 0 1\n0 1 1 0\n")
+	got := logits(recent, heads(some))
+	if same(got, window) || same(got, whole) {
+		t.Error("with heads of both kinds, the logits are those of one kind")
+	}
+	for _, set := range []string{"heads.attention.group=1", "heads.attention.span=64", "heads.offload.to=device"} {
+		if !same(logits(recent, heads(some), set), got) {
+			t.Errorf("with %s the logits differ", set)
+		}
+	}
+	for text, want := range map[string]string{
+		"1 0 0\n": `:1: 3 numbers; the model has 4 KV heads a layer`, "1 0 0 1\n": `: 1 lines with numbers; the model has 2 layers`,
+		"1 0 x 1\n": `:1: "x" is not a number from 0 to 1`, "1 0 0 1\n0 2 1 0\n": `:2: "2" is not a number from 0 to 1`,
+	} {
+		_, err := tryEngine(t, load(t, "adaptive", recent, heads(file("bad", text))), tinyLlama)
+		if _, ok := errors.AsType[*HeadsError](err); !ok || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gave %v; want %s", text, err, want)
+		}
+	}
+	if _, err := tryEngine(t, load(t, "adaptive", heads(some)), tinyLlama); err == nil || !strings.Contains(err.Error(), "give recent a number") {
+		t.Errorf("streaming heads without a window: %v", err)
 	}
 }

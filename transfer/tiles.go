@@ -1,6 +1,9 @@
 package transfer
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Tile is the unit that moves: some KV heads of a layer × a span of the tokens
 // that a segment's sequence held before the pass.
@@ -50,13 +53,30 @@ type Cut struct {
 	Group int // KV heads a tile
 	Span  int // tokens a tile; 0 means all
 	Keep  Keep
+	// Full names by layer and KV head those that attend to all tokens whatever
+	// Keep says (DuoAttention's retrieval heads, Xiao et al. 2024); nil: none.
+	Full [][]bool
+}
+
+func (c Cut) full(layer, head int) bool {
+	return c.Full != nil && c.Full[layer][head]
+}
+
+// keeps returns what heads of the two kinds keep: both if there are such.
+func (c Cut) keeps() []Keep {
+	if c.Full == nil {
+		return []Keep{c.Keep}
+	}
+	return []Keep{c.Keep, {}}
 }
 
 // Longest returns the most tokens of a tile of a past of some tokens.
 func (c Cut) Longest(past int) int {
 	most := 0
-	for _, r := range c.Keep.ranges(past) {
-		most = max(most, r.Len())
+	for _, k := range c.keeps() {
+		for _, r := range k.ranges(past) {
+			most = max(most, r.Len())
+		}
 	}
 	if c.Span > 0 {
 		most = min(most, c.Span)
@@ -66,8 +86,7 @@ func (c Cut) Longest(past int) int {
 
 // Merges reports whether a head's past of some tokens takes several tiles.
 func (c Cut) Merges(past int) bool {
-	ranges := c.Keep.ranges(past)
-	return len(ranges) > 1 || c.Span > 0 && ranges[0].Len() > c.Span
+	return slices.ContainsFunc(c.keeps(), func(k Keep) bool { return len(c.tokens(k, past)) > 1 })
 }
 
 // Tiles lists the tiles of one pass in the order in which they are attended
@@ -77,9 +96,18 @@ func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
 	var tiles []Tile
 	for layer := range shape.Layers {
 		for segment, past := range pasts {
-			tokens := c.tokens(past)
-			for head := 0; head < shape.KVHeads; head += c.Group {
-				heads := Range{head, min(head+c.Group, shape.KVHeads)}
+			window, all := c.tokens(c.Keep, past), c.tokens(Keep{}, past)
+			for head := 0; head < shape.KVHeads; {
+				// Heads of one tile are of one kind.
+				full, heads := c.full(layer, head), Range{head, head + 1}
+				for heads.To < min(head+c.Group, shape.KVHeads) && c.full(layer, heads.To) == full {
+					heads.To++
+				}
+				head = heads.To
+				tokens := window
+				if full {
+					tokens = all
+				}
 				for i, r := range tokens {
 					tiles = append(tiles, Tile{
 						Segment: segment, Layer: layer, Head: heads, Token: r,
@@ -92,10 +120,10 @@ func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
 	return tiles
 }
 
-// tokens cuts a past into the tiles' ranges.
-func (c Cut) tokens(past int) []Range {
+// tokens cuts what is kept of a past into the tiles' ranges.
+func (c Cut) tokens(k Keep, past int) []Range {
 	var cut []Range
-	for _, r := range c.Keep.ranges(past) {
+	for _, r := range k.ranges(past) {
 		step := c.Span
 		if step <= 0 {
 			step = max(r.Len(), 1)

@@ -22,6 +22,7 @@ func TestTilesInOrder(t *testing.T) {
 		{"two texts", []int{0, 5}, Cut{Group: 3, Span: 4}, "L0 h0:3 t0:0 first last|L0 h0:3 t0:4 first|L0 h0:3 t4:5 last|L1 h0:3 t0:0 first last|L1 h0:3 t0:4 first|L1 h0:3 t4:5 last"},
 		{"sinks and recent", []int{10}, Cut{Group: 3, Keep: Keep{Sinks: 1, Recent: 5}}, "L0 h0:3 t0:1 first|L0 h0:3 t5:10 last|L1 h0:3 t0:1 first|L1 h0:3 t5:10 last"},
 		{"recent alone, in spans", []int{10}, Cut{Group: 3, Span: 3, Keep: Keep{Recent: 5}}, "L0 h0:3 t5:8 first|L0 h0:3 t8:10 last|L1 h0:3 t5:8 first|L1 h0:3 t8:10 last"},
+		{"one head sees everything", []int{10}, Cut{Group: 3, Keep: Keep{Recent: 5}, Full: [][]bool{{false, true, false}, {false, false, true}}}, "L0 h0:1 t5:10 first last|L0 h1:2 t0:10 first last|L0 h2:3 t5:10 first last|L1 h0:2 t5:10 first last|L1 h2:3 t0:10 first last"},
 		{"all of it is recent", []int{6}, Cut{Group: 3, Keep: Keep{Sinks: 1, Recent: 5}}, "L0 h0:3 t0:6 first last|L1 h0:3 t0:6 first last"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
