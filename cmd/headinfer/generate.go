@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -51,7 +53,7 @@ chunked-prefill, decode, prefetch, attention and offload: for instance
 			return generate(c.Context(), p, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	c.Flags().StringVarP(&modelPath, "model", "m", "", "the model: a directory or a .gguf file")
+	c.Flags().StringVarP(&modelPath, "model", "m", "", "the model: builtin, a directory, a .gguf file, or random:NAME")
 	c.Flags().StringVarP(&document, "file", "f", "", "a document to put before the prompt")
 	o.flags(c)
 	return c
@@ -101,13 +103,18 @@ func (terminal) Consume(context.Context, *stages.Answer) error { return nil }
 
 // printer shows an answer as it is written.
 type printer struct {
-	out io.Writer
-	err error // of the first write that failed
+	begun bool
+	out   io.Writer
+	err   error // of the first write that failed
 }
 
 func (p *printer) Prefill(string, int, int) {}
 
 func (p *printer) Text(_, text string) {
+	if !p.begun { // an answer is printed as it is kept, without white space around
+		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		p.begun = text != ""
+	}
 	if p.err == nil {
 		_, p.err = fmt.Fprint(p.out, text)
 	}
@@ -131,7 +138,9 @@ func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err erro
 	if err == nil && dropped != nil {
 		return dropped
 	}
-	answer.Text("", "\n")
+	if answer.err == nil {
+		_, answer.err = fmt.Fprintln(out)
+	}
 	if err != nil && ctx.Err() != nil {
 		return &exitError{exitInterrupted, errors.New("interrupted")}
 	}
