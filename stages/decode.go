@@ -43,8 +43,13 @@ func (d *decode) Process(ctx context.Context, in *Prefilled, emit func(*Answer) 
 	if err != nil {
 		return err
 	}
+	text = strings.TrimSpace(text)
+	var grade *Grade
+	if in.Grade != nil {
+		grade = in.Grade(text)
+	}
 	err = emit(&Answer{
-		ID: in.ID, Question: in.Question, Answer: strings.TrimSpace(text), Stop: stop,
+		ID: in.ID, Question: in.Question, Answer: text, Stop: stop, Grade: grade,
 		PromptTokens: len(in.Tokens), AnswerTokens: n,
 		PrefillSeconds: in.Seconds, DecodeSeconds: seconds(start),
 	})

@@ -8,6 +8,14 @@ type Document struct {
 	Text     string
 	Question string
 	Fields   map[string]any // what else the record held, for prompts
+	// Grade scores an answer; nil where no right answer is known.
+	Grade func(answer string) *Grade
+}
+
+// Grade is how right an answer is.
+type Grade struct {
+	Expected []string `json:"expected"` // what a right answer holds
+	Score    float64  `json:"score"`    // 0 to 1
 }
 
 // Prompt is a document as the token ids of what the model will read.
@@ -37,6 +45,7 @@ type Answer struct {
 	AnswerTokens   int     `json:"answer_tokens"`
 	PrefillSeconds float64 `json:"prefill_seconds"`
 	DecodeSeconds  float64 `json:"decode_seconds"`
+	*Grade                 // nil where no right answer is known
 }
 
 func seconds(since time.Time) float64 { return time.Since(since).Seconds() }

@@ -1,6 +1,10 @@
 package stages
 
-import "headinfer/plan"
+import (
+	"math"
+
+	"headinfer/plan"
+)
 
 // Method describes the latest pass's tiles for plan's arithmetic, in passes of
 // chunk tokens (0: the whole prompt).
@@ -8,8 +12,8 @@ func (e *Engine) Method(chunk int) plan.Method {
 	e.passes.Lock()
 	defer e.passes.Unlock()
 	m := plan.Method{Chunk: chunk, OnHost: e.loop.onHost, Group: e.loop.cut.Group, Span: e.loop.cut.Span}
-	if keep := e.loop.cut.Keep; keep.Recent > 0 && (m.Span == 0 || m.Span > max(keep.Recent, keep.Sinks)) {
-		m.Span = max(keep.Recent, keep.Sinks) // the longest tile there is
+	if e.loop.cut.Keep.Recent > 0 {
+		m.Span = e.loop.cut.Longest(math.MaxInt)
 	}
 	if e.loop.ring != nil {
 		m.Slots = e.loop.ring.Slots()

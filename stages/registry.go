@@ -14,6 +14,8 @@ func Specs() []graph.Spec {
 			"Reads text files, each a document.", newFiles),
 		graph.NewSource[*Engine, *Document](config.Documents, "read-jsonl",
 			"Reads documents from a file with a JSON object a line.", newReadJSONL),
+		graph.NewSource[*Engine, *Document](config.Documents, "task",
+			"Makes texts with questions whose answers are known; answers to them have a score.", newTask),
 		graph.NewStage[*Engine, *Document, *Prompt](config.Documents, "tokenize",
 			"Fills each document into a prompt and turns it into the model's tokens.", newTokenize),
 		graph.NewStage[*Engine, *Prompt, *Prefilled](config.Documents, "chunked-prefill",

@@ -70,13 +70,13 @@ func (c Cut) keeps() []Keep {
 	return []Keep{c.Keep, {}}
 }
 
-// Longest returns the most tokens of a tile of a past of some tokens.
+// Longest returns the most tokens of a tile of a past of up to some tokens. A
+// window's first tokens and last ones are one tile until the past outgrows
+// them, so it is both together that count.
 func (c Cut) Longest(past int) int {
-	most := 0
-	for _, k := range c.keeps() {
-		for _, r := range k.ranges(past) {
-			most = max(most, r.Len())
-		}
+	most := past
+	if c.Keep.Recent > 0 && c.Full == nil {
+		most = min(most, c.Keep.Sinks+c.Keep.Recent)
 	}
 	if c.Span > 0 {
 		most = min(most, c.Span)

@@ -40,7 +40,7 @@ func TestTilesInOrder(t *testing.T) {
 				longest, merges = max(longest, tile.Token.Len()), merges || !tile.First
 			}
 			past := slices.Max(c.pasts)
-			if n := c.cut.Longest(past); n != longest {
+			if n := c.cut.Longest(past); n < longest {
 				t.Errorf("the longest tile has %d tokens, Longest says %d", longest, n)
 			}
 			if c.cut.Merges(past) != merges {
@@ -69,5 +69,25 @@ func TestAdaptiveGroupsShrinkAsTheContextGrows(t *testing.T) {
 	}
 	if g := (Grouping{Heads: 16}).Choose(shape, 2, 1, 0, 0); g != 8 {
 		t.Errorf("a group of 16 of 8 heads is %d", g)
+	}
+}
+
+// TestLongestHoldsAllTheWay goes through a text's pasts: no tile on the way may
+// be longer than what Longest says of the end, and one is as long.
+func TestLongestHoldsAllTheWay(t *testing.T) {
+	shape := Shape{Layers: 1, KVHeads: 2, HeadDim: 8}
+	for _, c := range []Cut{
+		{Group: 2}, {Group: 2, Span: 7}, {Group: 2, Keep: Keep{Recent: 9}}, {Group: 2, Keep: Keep{Sinks: 4, Recent: 9}},
+		{Group: 2, Span: 5, Keep: Keep{Sinks: 4, Recent: 9}}, {Group: 2, Keep: Keep{Sinks: 4, Recent: 9}, Full: [][]bool{{true, false}}},
+	} {
+		longest := 0
+		for past := range 40 {
+			for _, tile := range c.Tiles(shape, []int{past}) {
+				longest = max(longest, tile.Token.Len())
+			}
+			if n := c.Longest(past); n != longest {
+				t.Errorf("%+v: up to %d tokens, the longest tile has %d, Longest says %d", c, past, longest, n)
+			}
+		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 
 	"headinfer/config"
 	"headinfer/pipelines"
-	"headinfer/stages"
 )
 
 // benchOptions are the flags of bench.
@@ -154,21 +153,9 @@ func (o *benchOptions) measureAll(ctx context.Context, all []benchPipeline, trac
 
 // check reads the flags' numbers.
 func (o *benchOptions) check() error {
-	for _, text := range o.texts {
-		n, err := config.ParseCount(text)
-		if err != nil {
-			return usage(fmt.Errorf("--context: %w", err))
-		}
-		if n < 1 {
-			return usage(fmt.Errorf("--context: a prompt of %d tokens; expected 1 or more", n))
-		}
-		o.contexts = append(o.contexts, int(n))
-	}
-	// Ascending, because what operators have taken as workspace they keep.
-	slices.Sort(o.contexts)
-	o.contexts = slices.Compact(o.contexts)
-	if len(o.contexts) == 0 {
-		return usage(errors.New("--context names no prompt length"))
+	var err error
+	if o.contexts, err = parseContexts(o.texts); err != nil {
+		return err
 	}
 	if o.chunkText != "" {
 		n, err := config.ParseCount(o.chunkText)
@@ -183,13 +170,29 @@ func (o *benchOptions) check() error {
 	if o.repeats < 1 || o.decode < 1 {
 		return usage(errors.New("--repeats and --decode-tokens must be at least 1"))
 	}
-	if o.model != "" {
-		o.sets = append(o.sets, "model.path="+o.model)
-	}
-	if o.memory != "" {
-		o.sets = append(o.sets, "device.memory="+o.memory)
-	}
+	o.short(o.model, o.memory)
 	return nil
+}
+
+// parseContexts reads --context: lengths in tokens, ascending, each once.
+func parseContexts(texts []string) ([]int, error) {
+	var contexts []int
+	for _, text := range texts {
+		n, err := config.ParseCount(text)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--context: %w", err))
+		}
+		if n < 1 {
+			return nil, usage(fmt.Errorf("--context: a prompt of %d tokens; expected 1 or more", n))
+		}
+		contexts = append(contexts, int(n))
+	}
+	if len(contexts) == 0 {
+		return nil, usage(errors.New("--context names no prompt length"))
+	}
+	// Ascending, because what operators have taken as workspace they keep.
+	slices.Sort(contexts)
+	return slices.Compact(contexts), nil
 }
 
 // benchPipeline is what a row measures, under its name.
@@ -220,27 +223,6 @@ func (o *benchOptions) pipelines(files []string) ([]benchPipeline, error) {
 		all = append(all, benchPipeline{p, file})
 	}
 	return all, nil
-}
-
-// loadMethod reads a pipeline that the program carries.
-func (o *benchOptions) loadMethod(name string) (*pipeline, error) {
-	src, err := pipelines.Read(name)
-	if err != nil {
-		hint := ""
-		if near := config.Nearest(name, pipelines.Names()); near != "" {
-			hint = fmt.Sprintf("; did you mean %q?", near)
-		}
-		return nil, usage(fmt.Errorf("--method: no method %q; there are %s%s", name, strings.Join(pipelines.Names(), ", "), hint))
-	}
-	registry, err := stages.Registry()
-	if err != nil {
-		return nil, err
-	}
-	file, err := config.Load("method "+name, src, registry, o.all(), os.LookupEnv)
-	if err != nil {
-		return nil, usage(err)
-	}
-	return check(registry, file)
 }
 
 // command is how the program was called.

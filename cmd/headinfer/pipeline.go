@@ -1,10 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/pipelines"
 	"headinfer/stages"
 )
 
@@ -24,6 +29,16 @@ func (o *overrides) all() []string {
 		return o.sets
 	}
 	return append(append([]string(nil), o.sets...), "device.kind="+o.device)
+}
+
+// short adds what --model and --device-memory are short for.
+func (o *overrides) short(model, memory string) {
+	if model != "" {
+		o.sets = append(o.sets, "model.path="+model)
+	}
+	if memory != "" {
+		o.sets = append(o.sets, "device.memory="+memory)
+	}
 }
 
 // pipeline is a checked pipeline file.
@@ -52,4 +67,25 @@ func check(registry *graph.Registry, file *config.Pipeline) (*pipeline, error) {
 		return nil, usage(err)
 	}
 	return &pipeline{Pipeline: file, documents: documents, heads: heads}, nil
+}
+
+// loadMethod reads a pipeline that the program carries.
+func (o *overrides) loadMethod(name string) (*pipeline, error) {
+	src, err := pipelines.Read(name)
+	if err != nil {
+		hint := ""
+		if near := config.Nearest(name, pipelines.Names()); near != "" {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		return nil, usage(fmt.Errorf("--method: no method %q; there are %s%s", name, strings.Join(pipelines.Names(), ", "), hint))
+	}
+	registry, err := stages.Registry()
+	if err != nil {
+		return nil, err
+	}
+	file, err := config.Load("method "+name, src, registry, o.all(), os.LookupEnv)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return check(registry, file)
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"headinfer/eval/prose"
 )
 
 // charactersAToken is what SmolLM2's tokenizer makes of this prose, on average.
@@ -44,16 +46,16 @@ type document struct {
 }
 
 // generate makes the document of s, which is the index-th of the corpus of that seed.
-func generate(s spec, themes []theme, seed uint64, index int) (document, error) {
+func generate(s spec, themes []prose.Theme, seed uint64, index int) (document, error) {
 	rng := rand.New(rand.NewPCG(seed, uint64(index)))
 	key := fmt.Sprint(10000 + rng.IntN(90000))
 	fact := fmt.Sprintf("The secret code of %s is %s.", s.place, key)
 	length := int(float64(s.tokens) * charactersAToken)
-	a := newAuthor(themes, rng)
+	a := prose.NewAuthor(themes, rng)
 	var text strings.Builder
-	text.WriteString(a.title())
+	text.WriteString(a.Title())
 	for planted := false; text.Len() < length || !planted; {
-		sentences, err := a.paragraph()
+		sentences, err := a.Paragraph()
 		if err != nil {
 			return document{}, fmt.Errorf("document %s: %w", s.name, err)
 		}
@@ -74,7 +76,7 @@ func generate(s spec, themes []theme, seed uint64, index int) (document, error) 
 
 // corpus generates every document of the seed's corpus.
 func corpus(seed uint64) ([]document, error) {
-	themes, err := loadThemes(prose)
+	themes, err := prose.Themes()
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"headinfer/eval/prose"
 )
 
 // committed is the corpus that the repository holds, written with seed 1.
@@ -122,28 +125,10 @@ func TestNoSentenceTwice(t *testing.T) {
 }
 
 func TestTooLongForTheProse(t *testing.T) {
-	one := theme{"one", []string{"A."}, []string{"B."}, []string{"C."}}
-	two := theme{"two", []string{"D."}, []string{"E."}, []string{"F."}}
-	_, err := generate(spec{"long", 1000, 0.5, "the hut"}, []theme{one, two}, 1, 0)
-	if err == nil || !strings.Contains(err.Error(), "document long") || !strings.Contains(err.Error(), "no new sentence") {
+	one := prose.Theme{Name: "one", Openings: []string{"A."}, Middles: []string{"B."}, Closings: []string{"C."}}
+	two := prose.Theme{Name: "two", Openings: []string{"D."}, Middles: []string{"E."}, Closings: []string{"F."}}
+	_, err := generate(spec{"long", 1000, 0.5, "the hut"}, []prose.Theme{one, two}, 1, 0)
+	if err == nil || !strings.Contains(err.Error(), "document long") || !errors.Is(err, prose.ErrSpent) {
 		t.Errorf("error %v, expected one that names the document and says that the prose ran out", err)
-	}
-}
-
-func TestThemeErrors(t *testing.T) {
-	for _, c := range []struct{ name, text, want string }{
-		{"no section", "A sentence.\n", "p.txt:1: a sentence before any section"},
-		{"unknown section", "== openings\nA.\n== ends\n", `p.txt:3: section "ends"`},
-		{"unknown slot", "== openings\n\n{whom} came.\n", "p.txt:3: \"{whom} came.\": unknown slot {whom}; known are He, His, age"},
-		{"open choice", "== openings\nA [b|c.\n", `no "]" closes "[b|c."`},
-		{"open slot", "== openings\nA {who.\n", `no "}" closes "{who."`},
-		{"empty section", "== openings\nA.\n== middles\nB.\n", `section "closings" is empty`},
-	} {
-		if _, err := parseTheme("p.txt", []byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error %v, expected it to say %q", c.name, err, c.want)
-		}
-	}
-	if _, err := parseTheme("p.txt", []byte("== openings\r\nA.\r\n== middles\r\n{n} [b|c].\r\n== closings\r\nD.\r\n")); err != nil {
-		t.Errorf("a file with Windows line ends: %v", err)
 	}
 }

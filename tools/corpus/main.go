@@ -1,6 +1,6 @@
 // Command corpus writes the documents that headinfer's pipelines are tried on, and scores the answers that come back.
 //
-// A document is a text of a chosen length, made from sentence grammars (the files in prose/), with one fact planted
+// A document is a text of a chosen length, made from sentence grammars (package eval/prose), with one fact planted
 // at a chosen depth. Beside NAME.txt lie NAME.question, which asks for the fact, and NAME.answer, its key: five
 // digits that occur nowhere else in the text. All three end in one newline.
 //

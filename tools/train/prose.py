@@ -1,6 +1,6 @@
 """Filler: documents of the same families as testdata/corpus, and plainer ones, as pools of encoded sentences.
 
-Documents of the first family are written from the grammars in tools/corpus/prose, in paragraphs. The others are short
+Documents of the first family are written from the grammars in eval/prose, in paragraphs. The others are short
 sentences of one shape, a few sentences repeated without end, and words drawn at random.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 import words
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "corpus" / "prose"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "eval" / "prose"
 SLOTS = {
     "month": "January February March April May June July September October November".split(),
     "weekday": "Monday Tuesday Wednesday Thursday Friday Saturday".split(),
@@ -45,7 +45,7 @@ def themes(folder=FOLDER):
                 current.append(line.strip())
         result.append((sections["openings"], sections["middles"], sections["closings"]))
     if not result:
-        raise FileNotFoundError(f"{folder}: no *.txt; run from a whole checkout, the grammars lie in tools/corpus/prose")
+        raise FileNotFoundError(f"{folder}: no *.txt; run from a whole checkout, the grammars lie in eval/prose")
     return result
 
 

@@ -1,4 +1,4 @@
-package main
+package prose
 
 import (
 	"bufio"
@@ -12,16 +12,13 @@ import (
 	"strings"
 )
 
-// prose holds one file a theme. A file has three sections, "== openings", "== middles" and "== closings", with one
-// sentence template a line. In a template {name} is a slot and [a|b|c] a choice between words.
-//
-//go:embed prose/*.txt
-var prose embed.FS
+//go:embed *.txt
+var grammars embed.FS
 
-// theme is what one paragraph may be about. Any middle may follow any opening, in any order.
-type theme struct {
-	name                        string
-	openings, middles, closings []string
+// Theme is what one paragraph may be about: sentence templates. Any middle may follow any opening, in any order.
+type Theme struct {
+	Name                        string
+	Openings, Middles, Closings []string
 }
 
 // slots are the words that a template may ask for. The people and their pronouns are filled in for each paragraph.
@@ -51,33 +48,34 @@ var people = []person{
 
 var friends = []string{"Abel", "Bess", "Conrad", "Dinah", "Emil", "Flora", "Gus", "Hester", "Ivo", "June", "Kit", "Lena"}
 
-// loadThemes reads every prose file, in the order of their names, and checks every template.
-func loadThemes(files fs.FS) ([]theme, error) {
-	names, err := fs.Glob(files, "prose/*.txt")
+// Themes reads the grammars that the package carries, in the order of their names, and checks every template.
+func Themes() ([]Theme, error) {
+	names, err := fs.Glob(grammars, "*.txt")
 	if err != nil {
 		return nil, fmt.Errorf("prose: listing the themes: %w", err)
 	}
-	var themes []theme
+	var themes []Theme
 	for _, name := range names {
-		data, err := fs.ReadFile(files, name)
+		data, err := fs.ReadFile(grammars, name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: reading a theme: %w", name, err)
 		}
-		t, err := parseTheme(name, data)
+		t, err := ParseTheme(name, data)
 		if err != nil {
 			return nil, err
 		}
 		themes = append(themes, t)
 	}
 	if len(themes) < 2 {
-		return nil, fmt.Errorf("prose: found %d themes, expected two or more files prose/NAME.txt", len(themes))
+		return nil, fmt.Errorf("prose: found %d themes, expected two or more files NAME.txt", len(themes))
 	}
 	return themes, nil
 }
 
-func parseTheme(file string, data []byte) (theme, error) {
-	t := theme{name: strings.TrimSuffix(path.Base(file), ".txt")}
-	sections := map[string]*[]string{"openings": &t.openings, "middles": &t.middles, "closings": &t.closings}
+// ParseTheme reads one grammar; file is its name for errors, which say the line.
+func ParseTheme(file string, data []byte) (Theme, error) {
+	t := Theme{Name: strings.TrimSuffix(path.Base(file), ".txt")}
+	sections := map[string]*[]string{"openings": &t.Openings, "middles": &t.Middles, "closings": &t.Closings}
 	var section *[]string
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for number := 1; lines.Scan(); number++ {

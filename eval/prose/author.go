@@ -1,14 +1,23 @@
-package main
+// Package prose writes plain English of any length from sentence grammars, the files of this folder: what facts are hidden
+// in. It holds no digits, and the same random numbers give the same bytes on every machine.
+//
+// A grammar has three sections, "== openings", "== middles" and "== closings", with one sentence template a line. In a
+// template {name} is a slot and [a|b|c] a choice between words.
+package prose
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 )
 
-// An author writes one document: it stays in one town, moves from theme to theme, gives each paragraph a person, and
+// ErrSpent says that an author can write no more without repeating a sentence.
+var ErrSpent = errors.New("the document is too long for the prose")
+
+// An Author writes one document: it stays in one town, moves from theme to theme, gives each paragraph a person, and
 // never writes the same sentence twice.
-type author struct {
+type Author struct {
 	rng     *rand.Rand
 	town    string
 	themes  *deck[int]
@@ -30,8 +39,9 @@ var titles = []string{
 	"What They Say in {town}",
 }
 
-func newAuthor(themes []theme, rng *rand.Rand) *author {
-	a := &author{
+// NewAuthor returns one who has not written yet, about two themes or more.
+func NewAuthor(themes []Theme, rng *rand.Rand) *Author {
+	a := &Author{
 		rng:     rng,
 		town:    towns[rng.IntN(len(towns))],
 		people:  newDeck(people, rng),
@@ -42,19 +52,20 @@ func newAuthor(themes []theme, rng *rand.Rand) *author {
 	order := make([]int, len(themes))
 	for i, t := range themes {
 		order[i] = i
-		a.pieces = append(a.pieces, pieces{newDeck(t.openings, rng), newDeck(t.middles, rng), newDeck(t.closings, rng)})
+		a.pieces = append(a.pieces, pieces{newDeck(t.Openings, rng), newDeck(t.Middles, rng), newDeck(t.Closings, rng)})
 	}
 	a.themes = newDeck(order, rng)
 	return a
 }
 
-// title is the document's first line.
-func (a *author) title() string {
+// Title is the document's first line.
+func (a *Author) Title() string {
 	return strings.ReplaceAll(titles[a.rng.IntN(len(titles))], "{town}", a.town)
 }
 
-// paragraph writes the sentences of one more paragraph: an opening, three to five middles, a closing.
-func (a *author) paragraph() ([]string, error) {
+// Paragraph writes the sentences of one more paragraph: an opening, three to five middles, a closing. The error is ErrSpent
+// when the themes give no new sentence.
+func (a *Author) Paragraph() ([]string, error) {
 	at := a.themes.deal()
 	for at == a.last {
 		at = a.themes.deal()
@@ -94,7 +105,7 @@ func (a *author) paragraph() ([]string, error) {
 
 // sentence fills the next template that is not among those used, which are the paragraph's so far, and gives a sentence
 // not yet in the document. It adds the template to used.
-func (a *author) sentence(from *deck[string], words map[string]string, used map[string]bool) (string, error) {
+func (a *Author) sentence(from *deck[string], words map[string]string, used map[string]bool) (string, error) {
 	lookup := func(name string) (string, bool) {
 		if word, ok := words[name]; ok {
 			return word, true
@@ -123,5 +134,5 @@ func (a *author) sentence(from *deck[string], words map[string]string, used map[
 			return sentence, nil
 		}
 	}
-	return "", fmt.Errorf("the theme's %d templates give no new sentence; the document is too long for the prose", len(from.items))
+	return "", fmt.Errorf("%w: the theme's %d templates give no new sentence", ErrSpent, len(from.items))
 }
