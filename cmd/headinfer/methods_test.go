@@ -176,7 +176,8 @@ func TestMethodsAgree(t *testing.T) {
 }
 
 // TestShippedPipelines lints every pipeline of the repository and runs it with
-// the tiny model: all of them answer the same.
+// the tiny model: all of them answer the same, but for those that say that they
+// are lossy.
 func TestShippedPipelines(t *testing.T) {
 	t.Parallel()
 	pattern, err := repository("pipelines", "*.yaml")
@@ -204,10 +205,11 @@ func TestShippedPipelines(t *testing.T) {
 	var standard []record
 	for _, file := range files {
 		name := filepath.Base(file)
-		if _, stderr, code := headinfer(t, dir, "run", file,
+		said, stderr, code := headinfer(t, dir, "run", file,
 			"--set", "model.path="+model, "--set", "documents.files.paths="+texts,
 			"--set", "documents.tokenize.chat=false", "--set", "documents.decode.max_tokens=5",
-			"--set", "documents.jsonl.path="+name+".jsonl"); code != 0 {
+			"--set", "documents.jsonl.path="+name+".jsonl")
+		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", name, code, stderr)
 		}
 		got := readAnswers(t, filepath.Join(dir, name+".jsonl"))
@@ -217,7 +219,11 @@ func TestShippedPipelines(t *testing.T) {
 		if standard == nil {
 			standard = got
 		}
-		if !reflect.DeepEqual(got, standard) {
+		lossy := strings.Contains(said, "lossy  ")
+		if lossy != (name == "streaming-llm.yaml") {
+			t.Errorf("%s says that it is lossy: %t", name, lossy)
+		}
+		if !lossy && !reflect.DeepEqual(got, standard) {
 			t.Errorf("%s answers\n%+v, and %s\n%+v", name, got, filepath.Base(files[0]), standard)
 		}
 	}
