@@ -3,50 +3,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// watched is what a program has written so far.
-type watched struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (w *watched) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *watched) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
-var _ io.Writer = (*watched)(nil)
-
-// TestBenchInterrupt stops a bench in the middle of its second row: the first
-// is printed.
-func TestBenchInterrupt(t *testing.T) {
-	t.Parallel()
+// interruptAfterARow runs the program in dir until it has measured something,
+// interrupts it while it measures on, and returns what it has printed.
+func interruptAfterARow(t *testing.T, dir string, args ...string) (stdout, stderr string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	// The second row is far more than there is time for.
-	c := exec.CommandContext(ctx, "headinfer", "bench", "--json", "--model", "random:tiny", "--device", "cpu",
-		"--context", "30,100k", "--chunk", "64", "--limits=false")
-	var out bytes.Buffer
-	var errOut watched
-	c.Dir, c.Stdout, c.Stderr = t.TempDir(), &out, &errOut
+	c := exec.CommandContext(ctx, "headinfer", args...)
+	var out, errOut output
+	c.Dir, c.Stdout, c.Stderr = dir, &out, &errOut
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +33,23 @@ func TestBenchInterrupt(t *testing.T) {
 	}
 	err := c.Wait()
 	if code := c.ProcessState.ExitCode(); code != exitInterrupted || ctx.Err() != nil {
-		t.Fatalf("exit code %d, %v: %s", code, err, errOut.String())
+		t.Fatalf("exit code %d, %v: %s", code, err, &errOut)
 	}
-	if !strings.HasSuffix(errOut.String(), "headinfer: interrupted; the rows that were done are printed\n") {
-		t.Errorf("on stderr: %s", errOut.String())
+	return out.String(), errOut.String()
+}
+
+// TestBenchInterrupt stops a bench in the middle of its second row: the first
+// is printed.
+func TestBenchInterrupt(t *testing.T) {
+	t.Parallel()
+	// The second row is far more than there is time for.
+	out, errOut := interruptAfterARow(t, t.TempDir(), "bench", "--json", "--model", "random:tiny", "--device", "cpu",
+		"--context", "30,100k", "--chunk", "64", "--limits=false")
+	if !strings.HasSuffix(errOut, "headinfer: interrupted; the rows that were done are printed\n") {
+		t.Errorf("on stderr: %s", errOut)
 	}
 	var r benchReport
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil || len(r.Rows) != 1 || r.Rows[0].Context != 30 || r.Rows[0].Decode == nil {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Rows) != 1 || r.Rows[0].Context != 30 || r.Rows[0].Decode == nil {
 		t.Errorf("%v, %+v", err, r.Rows)
 	}
 }
