@@ -22,7 +22,7 @@ func openBuiltin() (*Checkpoint, error) {
 			if err != nil {
 				return nil, err
 			}
-			return safetensors.FromBytes(file, aligned(data))
+			return safetensors.Parse(file, aligned(data))
 		})
 }
 

@@ -147,7 +147,7 @@ func TestHostSequenceIsRefusedBeforeItBegins(t *testing.T) {
 	if !errors.Is(err, ErrHostMemory) || s.Capacity() != 0 {
 		t.Errorf("a sequence that will not fit got room for %d tokens and %v", s.Capacity(), err)
 	}
-	if held, _, _ := slabs.Bytes(); held != 0 {
+	if held, _ := slabs.Bytes(); held != 0 {
 		t.Errorf("%d bytes are held", held)
 	}
 }
@@ -180,7 +180,7 @@ func TestHostSequenceStaysWhenTheHostRunsOut(t *testing.T) {
 	}
 	s.Release()
 	slabs.Close()
-	if bytes, _, used := slabs.Bytes(); bytes != 0 || used != 0 {
+	if bytes, used := slabs.Bytes(); bytes != 0 || used != 0 {
 		t.Errorf("in the end %d bytes are held and %d used", bytes, used)
 	}
 }

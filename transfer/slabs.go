@@ -32,7 +32,6 @@ type Slabs struct {
 	change sync.Cond // all, busy or closed have changed
 	all    []*slab
 	held   int64 // bytes of all
-	peak   int64 // the most that was held
 	busy   bool  // a goroutine is getting a slab from base
 	closed bool
 }
@@ -143,7 +142,6 @@ func (s *Slabs) grow(size int) {
 		panic(failure)
 	}
 	s.all = append(s.all, &slab{data: data, free: []extent{{0, len(data)}}})
-	s.peak = max(s.peak, s.held)
 }
 
 // Room returns the *HostMemoryError that allocating bytes, in whatever parts,
@@ -255,15 +253,14 @@ func (s *Slabs) Free(b []byte) {
 	panic(fmt.Sprintf("transfer: freed %d bytes that are not of these slabs", len(b)))
 }
 
-// Bytes returns how much the slabs hold, the most they held, and how much of
-// them is in use.
-func (s *Slabs) Bytes() (held, peak, used int64) {
+// Bytes returns how much the slabs hold and how much of it is in use.
+func (s *Slabs) Bytes() (held, used int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.all {
 		used += int64(b.used)
 	}
-	return s.held, s.peak, used
+	return s.held, used
 }
 
 // room returns how many parts of size bytes fit.

@@ -13,8 +13,8 @@ import (
 )
 
 // pinned is an Arrow allocator of host memory that copies reach at full speed:
-// mapped, touched by several threads, and registered, which takes half the
-// time that the driver's own allocation does. Meant for large pieces (see
+// mapped with large pages, touched by several threads, and registered
+// (docs/decisions.md has the figures). Meant for large pieces (see
 // transfer.Slabs).
 type pinned struct {
 	context *driver.Context

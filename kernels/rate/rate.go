@@ -5,8 +5,8 @@
 // Every figure is the best of several repetitions, because it is to be a limit
 // (what slows a repetition down is something else), timed by the device's
 // events after a warm-up, on random numbers: hardware is faster on zeros. How
-// much work a repetition is follows from trials, so that a GPU and a
-// processor both take about a second for all of it; what is short of room in
+// much work a repetition is follows from trials, so that fast devices and slow
+// ones take about as long for all of it; what is short of room in
 // the ledger is measured smaller, but copies and reads never with less than
 // 16 MiB, whose start and end would count too much.
 //

@@ -51,13 +51,6 @@ func Open(path string) (*Set, error) {
 	return s, nil
 }
 
-// FromBytes reads a checkpoint of one file from memory, which the set's tensors
-// alias; name is for messages.
-func FromBytes(name string, data []byte) (*Set, error) {
-	s := &Set{name: name, index: map[string]int{}}
-	return s, s.read(name, data, nil)
-}
-
 // find returns the file in dir that a checkpoint is opened by.
 func find(dir string) (string, error) {
 	for _, name := range []string{singleName, indexName} {
@@ -90,13 +83,7 @@ func (s *Set) openFile(path string, keep func(tensor.Tensor) bool) error {
 		return fmt.Errorf("opening a safetensors checkpoint: %w", err)
 	}
 	s.mappings = append(s.mappings, mapping)
-	return s.read(path, mapping.Bytes(), keep)
-}
-
-// read adds those tensors of a file's contents that keep allows, or all if that
-// is nil.
-func (s *Set) read(path string, data []byte, keep func(tensor.Tensor) bool) error {
-	tensors, err := parse(path, data)
+	tensors, err := parse(path, mapping.Bytes())
 	if err != nil {
 		return err
 	}
