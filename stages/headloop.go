@@ -91,8 +91,8 @@ func headEnds() graph.Ends {
 }
 
 // NewHeadLoop builds the heads level g for a cache of some shape on dev, and
-// starts its stages; opts are for these. hostMemory is the budget of a cache on the host, in bytes;
-// 0 is what the machine has free.
+// starts its stages; opts are for these. hostMemory is the budget of a cache on
+// the host, in bytes; 0 is what the machine has free.
 func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostMemory int64, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
 	h := &HeadLoop{
 		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host(), hostMemory),
