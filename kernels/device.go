@@ -135,6 +135,21 @@ type Operators interface {
 	// Merge folds a second partial attention result into the first, exactly:
 	// out and lse as in AttentionArgs.
 	Merge(s Stream, out, lse, out2, lse2 Tensor, headDim int)
+	// QuantizeKV encodes keys and values: dst is in one of KVCodes, and the
+	// pieces of src, in the activations' type, are as many tokens together in
+	// order of position. A block's minimum is its least number and its scale a
+	// 255th or 15th of what lies between that and the largest, both rounded to
+	// f16 (and kept finite); its codes are the nearest to what they stand for.
+	QuantizeKV(s Stream, dst KV, src []KV)
+	// DequantizeKV writes what src, in one of KVCodes, stands for to dst, in the
+	// activations' type.
+	DequantizeKV(s Stream, dst, src KV)
+	// AttentionMass adds to mass, f32 [kv heads, keys], what each key has received
+	// of the attention that a describes and that has been computed already: the
+	// sum over queries and the KV head's query heads of exp(scale * q·k - LSE),
+	// over the keys that the mask lets through. Out is not used, and Merge is not
+	// set (H2O, Zhang et al. 2023).
+	AttentionMass(s Stream, mass Tensor, a AttentionArgs)
 	// Convert writes x, f32, to out in out's own type, rounding once.
 	Convert(s Stream, out, x Tensor)
 	// GLU writes act(gate) * up for gateUp [T, 2*ffn] with the gate's columns

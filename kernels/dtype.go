@@ -17,6 +17,15 @@ const (
 	Q4_1 // f16 scale, f16 minimum, 32 4-bit values
 	Q5_0 // f16 scale, 32 fifth bits, 32 4-bit values offset by 16
 	Q5_1 // f16 scale, f16 minimum, 32 fifth bits, 32 4-bit values
+
+	// Encodings of keys and values in a cache, which lose precision; KV says how
+	// they lie. A block is an f16 scale, an f16 minimum, and 32 or 64 codes of 8
+	// or 4 bits: a number is code*scale + minimum. Of 4-bit codes, a byte has
+	// code i in its low half, and code i plus half a block in its high half.
+	Int8G32
+	Int8G64
+	Int4G32
+	Int4G64
 )
 
 type dtypeInfo struct {
@@ -35,12 +44,21 @@ var dtypes = [...]dtypeInfo{
 	Q4_1:    {"q4_1", 32, 20},
 	Q5_0:    {"q5_0", 32, 22},
 	Q5_1:    {"q5_1", 32, 24},
+	Int8G32: {"int8/32", 32, 36},
+	Int8G64: {"int8/64", 64, 68},
+	Int4G32: {"int4/32", 32, 20},
+	Int4G64: {"int4/64", 64, 36},
 }
 
-// DTypes lists every encoding.
-func DTypes() []DType {
-	all := make([]DType, 0, len(dtypes)-1)
-	for d := F32; int(d) < len(dtypes); d++ {
+// DTypes lists the encodings of weights.
+func DTypes() []DType { return between(F32, Q5_1) }
+
+// KVCodes lists the encodings of keys and values that lose precision.
+func KVCodes() []DType { return between(Int8G32, Int4G64) }
+
+func between(first, last DType) []DType {
+	var all []DType
+	for d := first; d <= last; d++ {
 		all = append(all, d)
 	}
 	return all

@@ -66,6 +66,15 @@ func (t Tensor) String() string { return fmt.Sprintf("%s [%d, %d]", t.DType, t.R
 
 // KV views the keys and values of a run of tokens for some KV heads, each
 // [heads, tokens, head_dim] with contiguous tokens within a head.
+//
+// In one of KVCodes, a head is a run of records of as many tokens as a block
+// has codes. A record of keys has a block for each channel in turn, with the
+// codes of that channel's tokens (keys are scaled by channel); a record of
+// values has the blocks of each token in turn, of so many neighbouring channels
+// each (values are scaled by token), so that head_dim must be a whole number of
+// blocks. Both take the same bytes, and a run of records is a run of tokens
+// like any other: it can be cut at their borders, and copied (KIVI, Liu et al.
+// 2024).
 type KV struct {
 	K, V       unsafe.Pointer
 	DType      DType
@@ -77,15 +86,16 @@ type KV struct {
 
 // HeadRange views heads [lo, hi).
 func (kv KV) HeadRange(lo, hi int) KV {
-	step := lo * kv.HeadStride * kv.DType.BlockBytes()
+	step := lo * kv.HeadStride / kv.DType.Block() * kv.DType.BlockBytes()
 	kv.K, kv.V = unsafe.Add(kv.K, step), unsafe.Add(kv.V, step)
 	kv.Heads = hi - lo
 	return kv
 }
 
-// TokenRange views tokens [lo, hi) of every head.
+// TokenRange views tokens [lo, hi) of every head; in an encoding with blocks,
+// both are whole numbers of them.
 func (kv KV) TokenRange(lo, hi int) KV {
-	step := lo * kv.HeadDim * kv.DType.BlockBytes()
+	step := lo * kv.HeadDim / kv.DType.Block() * kv.DType.BlockBytes()
 	kv.K, kv.V = unsafe.Add(kv.K, step), unsafe.Add(kv.V, step)
 	kv.Tokens = hi - lo
 	return kv

@@ -151,10 +151,16 @@ func attentionWords(a kernels.AttentionArgs) []uint64 {
 		q[0], q[1], out[0], out[1], lse[0], lse[1], integer(a.Q.Rows), integer(a.Group),
 		real(float64(a.Scale)), attentionFlags(a), integer(len(a.KV)),
 	}
+	return append(args, pieceWords(a.KV)...)
+}
+
+// pieceWords are up to maxPieces runs of keys and values as arguments.
+func pieceWords(pieces []kernels.KV) []uint64 {
+	var args []uint64
 	for i := range maxPieces {
 		var kv kernels.KV
-		if i < len(a.KV) {
-			kv = a.KV[i]
+		if i < len(pieces) {
+			kv = pieces[i]
 		}
 		args = append(args, word(kv.K), word(kv.V), integer(kv.Tokens), integer(kv.HeadStride))
 	}

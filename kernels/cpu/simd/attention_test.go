@@ -269,6 +269,10 @@ func TestNoAllocation(t *testing.T) {
 			if n := testing.AllocsPerRun(3, func() { Attention(c.a, scratch) }); n != 0 {
 				t.Errorf("attention of %d rows allocates %g times", rows, n)
 			}
+			mass := make([]float32, 70)
+			if n := testing.AllocsPerRun(3, func() { AttentionMass(mass, c.a, scratch) }); n != 0 {
+				t.Errorf("attention mass of %d rows allocates %g times", rows, n)
+			}
 		}
 		const m, n, k = 5, 50, 96
 		w, x, y := randomWeights(r, kernels.Q4_1, n*k), normals(r, m*k), make([]float32, m*n)

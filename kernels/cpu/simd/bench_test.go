@@ -147,6 +147,64 @@ func BenchmarkDecodeAttention(b *testing.B) {
 	})
 }
 
+// BenchmarkAttentionMass does half of what attention does.
+func BenchmarkAttentionMass(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, d := range []int{64, 128} {
+			for _, rows := range []int{1, 512} {
+				b.Run(fmt.Sprintf("d=%d/rows=%d", d, rows), func(b *testing.B) {
+					const keys, g = 4096, 4
+					c := randomAttention(r, d, rows, g, 1, false, kernels.F32)
+					c.a.Pieces = []Piece{{K: normals(r, keys*d), V: make([]float32, keys*d), Tokens: keys}}
+					clear(c.a.LSE)
+					mass, scratch := make([]float32, keys), make([]float32, MassScratch(c.a))
+					rate(b, func() { AttentionMass(mass, c.a, scratch) }, 2*float64(rows*g*keys*d), p.FLOPPerSecond, "GFLOP/s", "%peak")
+				})
+			}
+		}
+	})
+}
+
+// BenchmarkCodes counts the bytes of the codes and of the numbers, 128 MB of
+// them, so that they go to memory.
+func BenchmarkCodes(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const headDim, n = 128, 32 << 20
+	x := make([]float32, n)
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, d := range kernels.KVCodes() {
+			codes := make([]byte, n/d.Block()*d.BlockBytes())
+			some := randomCodes(r, d, 1024)
+			for at := 0; at < len(codes); at += copy(codes[at:], some) {
+			}
+			work := float64(len(codes) + 4*n)
+			b.Run("keys/"+d.String(), func(b *testing.B) {
+				rate(b, func() { DequantizeKeys(x, codes, d, headDim) }, work, p.BytesPerSecond, "GB/s", "%read")
+			})
+			b.Run("values/"+d.String(), func(b *testing.B) {
+				rate(b, func() { current.Load().dequantize(x, codes, d) }, work, p.BytesPerSecond, "GB/s", "%read")
+			})
+		}
+	})
+}
+
+// BenchmarkQuantize is plain Go at every level.
+func BenchmarkQuantize(b *testing.B) {
+	x := normals(rand.New(rand.NewPCG(1, 1)), 1<<16)
+	for _, d := range kernels.KVCodes() {
+		b.Run(d.String(), func(b *testing.B) {
+			codes := make([]byte, len(x)/d.Block()*d.BlockBytes())
+			b.SetBytes(int64(4 * len(x)))
+			for b.Loop() {
+				if err := Quantize(codes, x, d); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkRows(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	const n = 1536

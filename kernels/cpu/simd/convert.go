@@ -59,6 +59,12 @@ func dequantizeGo(dst []float32, src []byte, d kernels.DType) {
 			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
 		}
 		return
+	case kernels.Int8G32, kernels.Int8G64, kernels.Int4G32, kernels.Int4G64:
+		n, size := d.Block(), d.BlockBytes()
+		for b := 0; b*n < len(dst); b++ {
+			decodeBlock(dst[b*n:][:n], src[b*size:][:size])
+		}
+		return
 	}
 	size := d.BlockBytes()
 	for b := 0; b*32 < len(dst); b++ {
@@ -101,4 +107,21 @@ func dequantizeBlock(dst []float32, b []byte, d kernels.DType) {
 			dst[i+16] = scale*float32(uint32(q>>4)|high>>(i+16)&1<<4) + low
 		}
 	}
+}
+
+// FloatToHalf rounds to the nearest IEEE half, to even between two, and to the
+// largest finite ones beyond these.
+func FloatToHalf(f float32) uint16 {
+	b := math.Float32bits(f)
+	sign, b := uint16(b>>16&0x8000), b&0x7fffffff
+	switch {
+	case b > 0x7f800000:
+		return sign | 0x7e00 // not a number
+	case b >= 0x477ff000:
+		return sign | 0x7bff
+	case b < 0x38800000: // subnormal: the sum's last bits are the rounded number's
+		return sign | uint16(math.Float32bits(math.Float32frombits(b)+0.5)-0x3f000000)
+	}
+	b += 0xfff + b>>13&1
+	return sign | uint16(b>>13-112<<10)
 }

@@ -239,11 +239,12 @@ func (s *kernelSet) gemv(y, x []float32, w []byte, d kernels.DType, stride int) 
 
 // dequantize decodes len(dst) elements, whole blocks of d.
 func (s *kernelSet) dequantize(dst []float32, src []byte, d kernels.DType) {
-	blocks := len(dst) / 32
+	unit := max(32, d.Block())
+	blocks := len(dst) / unit
 	if blocks > 0 {
 		s.decode[d](&dst[0], unsafe.SliceData(src), blocks)
 	}
-	if rest := dst[32*blocks:]; len(rest) > 0 {
-		dequantizeGo(rest, src[32*blocks*d.BlockBytes():], d)
+	if rest := dst[unit*blocks:]; len(rest) > 0 { // of an encoding without blocks
+		dequantizeGo(rest, src[unit*blocks*d.BlockBytes():], d)
 	}
 }

@@ -59,6 +59,22 @@ func TestNothingPastSlicesIsTouched(t *testing.T) {
 				}
 			}
 		}
+		for _, d := range kernels.KVCodes() {
+			for range 4 {
+				headDim, records := 64*(1+r.IntN(4)), 1+r.IntN(3)
+				n := records * d.Block() * headDim
+				size := n / d.Block() * d.BlockBytes()
+				src := guarded(t, size)
+				copy(src, randomCodes(r, d, n/d.Block()))
+				DequantizeKeys(floats(n), src, d, headDim)
+				if err := Dequantize(floats(n), src, d); err != nil {
+					t.Fatal(err)
+				}
+				if err := Quantize(guarded(t, size), floats(n), d); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		for _, n := range sizes {
 			RMSNorm(floats(n), floats(n), floats(n), 1e-5)
 			SwiGLU(floats(n), floats(n), floats(n))
@@ -77,6 +93,7 @@ func TestNothingPastSlicesIsTouched(t *testing.T) {
 				a.Pieces = []Piece{{KRaw: guarded(t, 2*keys*d), VRaw: guarded(t, 2*keys*d), Tokens: keys}}
 			}
 			Attention(a, floats(AttentionScratch(a)))
+			AttentionMass(floats(keys), a, floats(MassScratch(a)))
 		}
 	})
 }

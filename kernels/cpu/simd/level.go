@@ -27,9 +27,11 @@ type (
 	productFunc func(y, x *float32, w *byte, stride uintptr, blocks, groups int)
 	softmaxFunc func(s *float32, keys int, m, l, alpha *float32)
 	dotsFunc    func(s *float32, lds uintptr, q, k, v *float32, dims, groups int)
+	keysFunc    func(dst *float32, ldd uintptr, src *byte, block uintptr, strips, groups int)
+	massFunc    func(mass, s *float32, lds uintptr, lse *float32, rows int)
 )
 
-const encodings = int(kernels.Q5_1) + 1
+const encodings = int(kernels.Int4G64) + 1
 
 // kernelSet is one level: the functions that know its instructions. Those that
 // take vectors count them in units of lanes.
@@ -41,11 +43,13 @@ type kernelSet struct {
 	tile1, tile3 [4]tileFunc // 1, 2, 4 and 8 rows by one and three vectors
 	transpose8   func(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int)
 
-	decode   [encodings]decodeFunc
-	product1 [encodings]productFunc // one row
-	product4 [encodings]productFunc // four rows
+	decode       [encodings]decodeFunc
+	product1     [encodings]productFunc // one row; weights only
+	product4     [encodings]productFunc // four rows
+	keys8, keys4 keysFunc               // by the bits of a code
 
 	softmax1, softmax3 softmaxFunc // over one and three vectors of queries
+	mass1, mass3       massFunc    // over one and three vectors of keys
 	dots               [3]dotsFunc // 1, 2 and 4 queries by lanes/queries keys
 
 	values1, values3, values4 [3]valuesFunc // 1, 2 and 4 queries by vectors; the last where registers allow

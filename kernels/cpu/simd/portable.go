@@ -16,6 +16,8 @@ func portable() *kernelSet {
 	s := &kernelSet{
 		name: "go", lanes: goLanes, rows: 4, transpose8: transpose8Go,
 		softmax1: softmaxLanesGo(1), softmax3: softmaxLanesGo(3),
+		mass1: massLanesGo(1), mass3: massLanesGo(3),
+		keys8: keysGo(8), keys4: keysGo(4),
 		dots:   [3]dotsFunc{dotsGo(1), dotsGo(2), dotsGo(4)},
 		expRow: expRowGo, swiglu: swigluGo, sumSquares: sumSquaresGo, maxRow: maxRowGo,
 		addRow: addRowGo, scaleRow: scaleRowGo, blendRow: blendRowGo, timesRow: timesRowGo,
@@ -25,11 +27,15 @@ func portable() *kernelSet {
 		s.tile1[i], s.tile3[i] = tileGo(1<<i, 1), tileGo(1<<i, 3)
 		s.values1[i], s.values3[i] = valuesGo(1<<i, 1), valuesGo(1<<i, 3)
 	}
+	for _, d := range append(kernels.DTypes(), kernels.KVCodes()...) {
+		n := max(32, d.Block())
+		size := n / d.Block() * d.BlockBytes()
+		s.decode[d] = func(dst *float32, src *byte, blocks int) {
+			dequantizeGo(unsafe.Slice(dst, n*blocks), unsafe.Slice(src, size*blocks), d)
+		}
+	}
 	for _, d := range kernels.DTypes() {
 		size := d.BlockBytes() * 32 / d.Block()
-		s.decode[d] = func(dst *float32, src *byte, blocks int) {
-			dequantizeGo(unsafe.Slice(dst, 32*blocks), unsafe.Slice(src, size*blocks), d)
-		}
 		s.product1[d], s.product4[d] = productGo(d, size, 1), productGo(d, size, 4)
 	}
 	return s
@@ -154,6 +160,21 @@ func softmaxLanesGo(nv int) softmaxFunc {
 				block += scores[j]
 			}
 			sum[i] = sum[i]*f[i] + block
+		}
+	}
+}
+
+func massLanesGo(nv int) massFunc {
+	w := nv * goLanes
+	return func(mass, s *float32, lds uintptr, lse *float32, rows int) {
+		var sums [3 * goLanes]float32
+		for r, sub := range unsafe.Slice(lse, rows) {
+			for i, v := range row(s, uintptr(r)*lds, w) {
+				sums[i] += expGo(v - sub)
+			}
+		}
+		for i, v := range sums[:w] {
+			row(mass, 0, w)[i] += v
 		}
 	}
 }

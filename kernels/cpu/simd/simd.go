@@ -25,6 +25,11 @@
 // skipped. With few queries, lanes are dimensions: each block of keys and of
 // values is read from memory once, for all of them.
 //
+// What a key has received of attention (AttentionMass) is half of attention's
+// arithmetic: lanes are keys, so that a softmax's sum over queries never crosses
+// them. Keys and values in a cache's codes (kernels.KVCodes) decode at memory's
+// speed; a record of keys is transposed as codes, before they are numbers.
+//
 // Slices must be as long as the sizes beside them say, or the function panics,
 // as an index out of range does; nothing is read or written beyond them (a
 // prefetch may name an address there, which cannot fault).

@@ -222,6 +222,37 @@ func productQ51_1AVX2(y *float32, x *float32, w *byte, stride uintptr, blocks in
 //go:noescape
 func decodeQ51AVX2(dst *float32, src *byte, blocks int)
 
+// decodeInt8G32AVX2 decodes blocks of 32 elements.
+//
+//go:noescape
+func decodeInt8G32AVX2(dst *float32, src *byte, blocks int)
+
+// decodeInt8G64AVX2 decodes blocks of 64 elements.
+//
+//go:noescape
+func decodeInt8G64AVX2(dst *float32, src *byte, blocks int)
+
+// decodeInt4G64AVX2 decodes blocks of 64 elements.
+//
+//go:noescape
+func decodeInt4G64AVX2(dst *float32, src *byte, blocks int)
+
+// keys8AVX2 decodes groups of 8 channels of a record of keys: the
+// blocks, each an f16 scale, an f16 minimum and strips of 16 bytes of codes,
+// are block bytes apart, and the rows of dst, a token's each, ldd bytes. It asks
+// for as many rows after these.
+//
+//go:noescape
+func keys8AVX2(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
+// keys4AVX2 decodes groups of 8 channels of a record of keys: the
+// blocks, each an f16 scale, an f16 minimum and strips of 16 bytes of codes,
+// are block bytes apart, and the rows of dst, a token's each, ldd bytes. It asks
+// for as many rows after these.
+//
+//go:noescape
+func keys4AVX2(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
 // softmaxLanes3AVX2 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for
 // what was summed under the old maximum. m must be finite.
@@ -235,6 +266,18 @@ func softmaxLanes3AVX2(s *float32, keys int, m *float32, l *float32, alpha *floa
 //
 //go:noescape
 func softmaxLanes1AVX2(s *float32, keys int, m *float32, l *float32, alpha *float32)
+
+// massLanes3AVX2 adds to 24 numbers of mass the sums over rows of
+// exp(s[row]-lse[row]); rows of s are lds bytes apart.
+//
+//go:noescape
+func massLanes3AVX2(mass *float32, s *float32, lds uintptr, lse *float32, rows int)
+
+// massLanes1AVX2 adds to 8 numbers of mass the sums over rows of
+// exp(s[row]-lse[row]); rows of s are lds bytes apart.
+//
+//go:noescape
+func massLanes1AVX2(mass *float32, s *float32, lds uintptr, lse *float32, rows int)
 
 // expRowAVX2 writes y = exp(x-sub) and returns its sum.
 //

@@ -249,6 +249,37 @@ func productQ51_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks 
 //go:noescape
 func decodeQ51AVX512(dst *float32, src *byte, blocks int)
 
+// decodeInt8G32AVX512 decodes blocks of 32 elements.
+//
+//go:noescape
+func decodeInt8G32AVX512(dst *float32, src *byte, blocks int)
+
+// decodeInt8G64AVX512 decodes blocks of 64 elements.
+//
+//go:noescape
+func decodeInt8G64AVX512(dst *float32, src *byte, blocks int)
+
+// decodeInt4G64AVX512 decodes blocks of 64 elements.
+//
+//go:noescape
+func decodeInt4G64AVX512(dst *float32, src *byte, blocks int)
+
+// keys8AVX512 decodes groups of 16 channels of a record of keys: the
+// blocks, each an f16 scale, an f16 minimum and strips of 16 bytes of codes,
+// are block bytes apart, and the rows of dst, a token's each, ldd bytes. It asks
+// for as many rows after these.
+//
+//go:noescape
+func keys8AVX512(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
+// keys4AVX512 decodes groups of 16 channels of a record of keys: the
+// blocks, each an f16 scale, an f16 minimum and strips of 16 bytes of codes,
+// are block bytes apart, and the rows of dst, a token's each, ldd bytes. It asks
+// for as many rows after these.
+//
+//go:noescape
+func keys4AVX512(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
 // softmaxLanes3AVX512 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for
 // what was summed under the old maximum. m must be finite.
@@ -262,6 +293,18 @@ func softmaxLanes3AVX512(s *float32, keys int, m *float32, l *float32, alpha *fl
 //
 //go:noescape
 func softmaxLanes1AVX512(s *float32, keys int, m *float32, l *float32, alpha *float32)
+
+// massLanes3AVX512 adds to 48 numbers of mass the sums over rows of
+// exp(s[row]-lse[row]); rows of s are lds bytes apart.
+//
+//go:noescape
+func massLanes3AVX512(mass *float32, s *float32, lds uintptr, lse *float32, rows int)
+
+// massLanes1AVX512 adds to 16 numbers of mass the sums over rows of
+// exp(s[row]-lse[row]); rows of s are lds bytes apart.
+//
+//go:noescape
+func massLanes1AVX512(mass *float32, s *float32, lds uintptr, lse *float32, rows int)
 
 // expRowAVX512 writes y = exp(x-sub) and returns its sum.
 //

@@ -37,6 +37,10 @@ __device__ __forceinline__ void ldmatrix4Transposed(uint32_t (&r)[4], uint32_t a
 __device__ __forceinline__ void copy16(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
+// copy4 is copy16 for 4 bytes.
+__device__ __forceinline__ void copy4(uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(valid ? 4 : 0) : "memory");
+}
 __device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Left> __device__ __forceinline__ void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory"); }
 

@@ -96,6 +96,8 @@ func (g *isa) exponentials() {
 	t := g.expTables()
 	g.softmaxLanes(3, t)
 	g.softmaxLanes(1, t)
+	g.massLanes(3, t)
+	g.massLanes(1, t)
 	g.expRow(t)
 	g.swiglu(t)
 }

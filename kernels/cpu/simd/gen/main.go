@@ -56,6 +56,7 @@ func generate(name string) (map[string][]byte, error) {
 	g.tiles()
 	g.transpose()
 	g.decoders()
+	g.codes()
 	g.exponentials()
 	g.rows()
 	g.dots()

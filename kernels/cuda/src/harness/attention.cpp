@@ -51,10 +51,11 @@ int goodSplits(const Problem& p) {
   return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(p.keys(), 256)), 256}));
 }
 
-void attend(const Problem& p, Kernel kernel, int splits) {
-  const int64_t flags = (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0);
-  std::vector<uint64_t> words = {p.q.at(),          word(p.q.stride), p.out.at(),    word(p.out.stride), p.lse.at(), word(p.lse.stride), word(p.rows),
-                                 word(p.group), word(p.scale),    word(flags), word(int(p.pieces.size()))};
+static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0); }
+
+std::vector<uint64_t> attentionWords(const Problem& p) {
+  std::vector<uint64_t> words = {p.q.at(),          word(p.q.stride), p.out.at(),       word(p.out.stride), p.lse.at(), word(p.lse.stride), word(p.rows),
+                                 word(p.group), word(p.scale),    word(flagsOf(p)), word(int(p.pieces.size()))};
   for (size_t i = 0; i < 4; i++) {
     if (i < p.pieces.size()) {
       const Problem::Piece& piece = p.pieces[i];
@@ -63,6 +64,11 @@ void attend(const Problem& p, Kernel kernel, int splits) {
       words.insert(words.end(), {word(int64_t(0)), word(int64_t(0)), word(int64_t(-7)), word(int64_t(-7))});
     }
   }
+  return words;
+}
+
+void attend(const Problem& p, Kernel kernel, int splits) {
+  std::vector<uint64_t> words = attentionWords(p);
   const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim);
   const unsigned kvHeads = p.kvHeads, packed = p.rows * p.group;
   if (kernel == GENERIC) {
@@ -92,5 +98,5 @@ void attend(const Problem& p, Kernel kernel, int splits) {
   launchWords("attention_decode_" + t + hd, {static_cast<unsigned>(splits), kvHeads, up(packed, 64)}, 128, p.headDim == 64 ? 65536 : 98304, words);
   launch("attention_combine_" + t, {static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads())}, 256, 0, p.out.at(), p.out.stride,
          p.lse.at(), p.lse.stride, uint64_t(partial->at), partialLSE, p.rows, p.heads(), splits,
-         p.headDim, flags);
+         p.headDim, flagsOf(p));
 }

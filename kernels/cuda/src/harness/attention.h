@@ -37,6 +37,8 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice);
 // 9.0a, which are for bf16 and a head_dim of 64 or 128.
 bool haveHopper();
 
+// attentionWords are the arguments that all kernels begin with, for the pieces there are.
+std::vector<uint64_t> attentionWords(const Problem& p);
 // attend launches a kernel; splits is for DECODE, and chosen if it is 0.
 void attend(const Problem& p, Kernel k, int splits = 0);
 int goodSplits(const Problem& p);

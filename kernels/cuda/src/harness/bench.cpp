@@ -15,7 +15,7 @@ static double memoryLimit() {
   return 2 * bytes / ms * 1e-6;
 }
 
-static void rate(const char* what, double ms, double bytes, double limit) {
+void rate(const char* what, double ms, double bytes, double limit) {
   const double rate = bytes / ms * 1e-6;
   printf("%-72s %9.4f ms %8.0f GB/s %5.1f%%\n", what, ms, rate, 100 * rate / limit);
 }
@@ -113,4 +113,6 @@ void benchmark(Rng& r) {
   gemv(r, BF16, W_BF16, 1, 14336, 4096, limit);
   gemv(r, BF16, W_BF16, 1, 4096, 128256, limit);
   operators(r, limit);
+  benchmarkCodes(limit);
+  benchmarkMass(r);
 }

@@ -102,7 +102,13 @@ void testOperators(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
 void testAttention(Rng& r, bool small);
 void testHopper(Rng& r, bool small);
+void testCodes(Rng& r, bool small);
+void testMass(Rng& r, bool small);
 void benchmark(Rng& r);
 void benchmarkHopper(Rng& r);
+void benchmarkCodes(double limit);
+void benchmarkMass(Rng& r);
+// rate prints a time, the bytes in it a second, and their share of a limit in GB/s.
+void rate(const char* what, double ms, double bytes, double limit);
 // debugHopper prints which rows, columns and keys of small problems are wrong.
 void debugHopper(Rng& r);

@@ -37,6 +37,8 @@ int main(int argc, char** argv) {
     testOperators(r, mode == "small");
     testLinear(r, mode == "small");
     testAttention(r, mode == "small");
+    testCodes(r, mode == "small");
+    testMass(r, mode == "small");
   }
   testHopper(r, mode == "small");
   if (mode == "hopper") benchmarkHopper(r);
