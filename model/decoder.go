@@ -24,7 +24,7 @@ type Segment struct {
 type Pass struct {
 	Segments []Segment
 	Rows     []transfer.Range // of each segment
-	Past     []int            // tokens each sequence held when the pass began
+	Past     []int            // tokens each sequence's blocks held when the pass began
 	Query    kernels.Tensor   // [rows, heads*head_dim], rotated
 	Output   kernels.Tensor   // as Query: attention's result
 	LSE      kernels.Tensor   // f32 [heads, rows]
@@ -266,14 +266,14 @@ func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err
 			}
 		}
 		past := s.Sequence.Tokens()
-		if room := s.Sequence.Capacity() - past; len(s.Tokens) == 0 || len(s.Tokens) > room {
-			return nil, nil, nil, fmt.Errorf("a segment of %d tokens on a sequence with room for %d", len(s.Tokens), room)
+		if len(s.Tokens) == 0 || !s.Sequence.Fits(past+len(s.Tokens)) {
+			return nil, nil, nil, fmt.Errorf("a segment of %d tokens on a sequence of %d with room for %d", len(s.Tokens), past, s.Sequence.Capacity())
 		}
 		if past+len(s.Tokens) > math.MaxInt32 {
 			return nil, nil, nil, fmt.Errorf("position %d does not fit in 32 bits", past+len(s.Tokens))
 		}
 		p.Rows = append(p.Rows, transfer.Range{From: len(ids), To: len(ids) + len(s.Tokens)})
-		p.Past = append(p.Past, past)
+		p.Past = append(p.Past, s.Sequence.Stored())
 		for i := range s.Tokens {
 			positions = append(positions, int32(past+i))
 		}

@@ -61,7 +61,7 @@ func TestEmbedded(t *testing.T) {
 func TestUnknownMethod(t *testing.T) {
 	for _, name := range []string{"", "standart", "standard.yaml", "../pipeline", "."} {
 		_, err := pipelines.Read(name)
-		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "chunked-prefill, headinfer-1") {
+		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "chunked-prefill, h2o, headinfer-1") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -57,7 +57,7 @@ func (m Model) PrefillCopies(how Method, tokens int) (in, out int64) {
 	if !how.OnHost {
 		return 0, 0
 	}
-	token := m.KV(1)
+	token := m.cache(1, m.CachedToken(how))
 	return token * PastTokens(tokens, how.Chunk), token * int64(tokens)
 }
 

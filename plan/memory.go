@@ -18,6 +18,14 @@ type Method struct {
 	Group  int  // KV heads a tile, if OnHost
 	Span   int  // tokens a tile, if OnHost; 0: all
 	Slots  int  // tiles on the device at a time, if OnHost
+
+	// An encoded cache has codes of some bits, so many to a scale and a minimum
+	// of 2 bytes each; as many tokens are a record. 0: it is as attention takes it.
+	Bits, ScaleGroup int
+
+	// A cache on the device that drops tokens keeps up to so many beside a
+	// pass's own, and chooses so many of them. 0: it keeps all.
+	Keep, Choose int
 }
 
 // Memory is what a run takes, without operators' workspace.
@@ -39,8 +47,18 @@ func Standard() Method { return Method{} }
 func (m Model) TokenKV() int64 { return 2 * int64(m.HeadDim) * m.ElementBytes }
 
 // KV returns the whole cache of some tokens.
-func (m Model) KV(tokens int) int64 {
-	return int64(m.Layers) * int64(m.KVHeads) * int64(tokens) * m.TokenKV()
+func (m Model) KV(tokens int) int64 { return m.cache(tokens, m.TokenKV()) }
+
+func (m Model) cache(tokens int, token int64) int64 {
+	return int64(m.Layers) * int64(m.KVHeads) * int64(tokens) * token
+}
+
+// CachedToken is TokenKV as a method keeps it.
+func (m Model) CachedToken(how Method) int64 {
+	if how.Bits == 0 {
+		return m.TokenKV()
+	}
+	return 2 * int64(m.HeadDim/how.ScaleGroup) * int64(how.ScaleGroup*how.Bits/8+4)
 }
 
 // Activations returns the buffers of a pass of rows tokens in segments
@@ -63,7 +81,15 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		rows = min(how.Chunk, prompt)
 	}
 	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1)}
-	span, group := tokens, min(how.Group, m.KVHeads)
+	token, group := m.CachedToken(how), min(how.Group, m.KVHeads)
+	if how.Bits > 0 {
+		// What does not fill a record is kept as it is, on the device, and so is
+		// what a pass makes of its own tokens, and what attention takes of a tile.
+		records := (rows + how.ScaleGroup - 1) / how.ScaleGroup * how.ScaleGroup
+		tokens = tokens / how.ScaleGroup * how.ScaleGroup
+		use.KV = m.KV(how.ScaleGroup) + int64(group)*int64(records)*token
+	}
+	span := tokens
 	if how.Span > 0 {
 		span = min(how.Span, tokens)
 	}
@@ -71,11 +97,19 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		// Partial results are merged in f32.
 		use.Activations += int64(rows) * int64(group*m.Heads/m.KVHeads*m.HeadDim) * 4
 	}
+	if how.Bits > 0 {
+		use.KV += int64(group) * int64(span) * m.TokenKV()
+	}
 	if !how.OnHost {
-		use.KV = m.KV(tokens)
+		if how.Keep > 0 {
+			tokens = min(tokens, how.Keep+rows)
+			// What each has received, and the keys or values of a head on their way.
+			use.KV += int64(m.Layers)*int64(m.KVHeads)*int64(tokens)*4 + int64(how.Choose)*token/2
+		}
+		use.KV += m.cache(tokens, token)
 		return use
 	}
-	use.HostKV = m.KV(tokens)
-	use.KV = int64(how.Slots) * int64(group) * int64(span) * m.TokenKV()
+	use.HostKV = m.cache(tokens, token)
+	use.KV += int64(how.Slots) * int64(group) * int64(span) * token
 	return use
 }

@@ -43,15 +43,10 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		Q:       p.Query.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
 		Out:     p.Output.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
 		LSE:     p.LSE.RowRange(firstHead, lastHead).ColRange(rows.From, rows.To),
-		KV:      t.past,
 		Group:   p.Group,
 		HeadDim: p.HeadDim,
 		Scale:   float32(1 / math.Sqrt(float64(p.HeadDim))),
 		Merge:   !t.First,
-	}
-	if t.Last {
-		own := p.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
-		args.KV, args.Causal = append(args.KV, own), true
 	}
 	out := args.Out
 	merging := !(t.First && t.Last) && h.partial.Data != nil
@@ -62,16 +57,58 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 	if t.slot != nil {
 		p.Compute.Wait(t.slot.Filled)
 	}
+	var err error
 	h.time.Around(p.Compute, transfer.Compute, t, func() {
+		if h.encodes() && t.Token.Len() > 0 {
+			if err = h.decode(t); err != nil {
+				return
+			}
+			h.giveBack(t) // the copy is all that is attended to
+		}
+		args.KV, args.Causal = t.past, t.Last
+		if t.Last {
+			args.KV = append(args.KV, h.own(t)...)
+		}
 		h.dev.Attention(p.Compute, args)
+		if mass, ok := h.mass(t); ok {
+			h.dev.AttentionMass(p.Compute, mass, args)
+		}
 		if merging && t.Last {
 			h.dev.Convert(p.Compute, out, args.Out)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	h.giveBack(t)
+	if h.encodes() {
+		p.Compute.Record(h.attended[t.Layer%2])
+	}
+	return emit(Attended{t})
+}
+
+// own returns the pass's own keys and values of a tile's heads, after those that
+// the cache has not taken yet.
+func (h *HeadLoop) own(t *tile) []kernels.KV {
+	rows := t.pass.Rows[t.Segment]
+	own := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
+	if tail := t.pass.Segments[t.Segment].Sequence.Tail(t.Layer); tail.Tokens > 0 {
+		return []kernels.KV{tail.HeadRange(t.Head.From, t.Head.To), own}
+	}
+	return []kernels.KV{own}
+}
+
+// mass returns where a cache that drops tokens adds up what they receive.
+func (h *HeadLoop) mass(t *tile) (kernels.Tensor, bool) {
+	tokens := t.pass.Past[t.Segment] + t.pass.Rows[t.Segment].Len()
+	return t.pass.Segments[t.Segment].Sequence.Mass(t.Layer, t.Head.From, t.Head.To, tokens)
+}
+
+// giveBack gives a tile's slot back, once what reads it has been enqueued.
+func (h *HeadLoop) giveBack(t *tile) {
 	if t.slot != nil {
-		p.Compute.Record(t.slot.Free)
+		t.pass.Compute.Record(t.slot.Free)
 		h.ring.Return(t.slot)
 		t.slot = nil
 	}
-	return emit(Attended{t})
 }

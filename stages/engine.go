@@ -179,10 +179,10 @@ func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
 func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	if !e.loop.onHost && tokens > t.Sequence.Capacity() {
+	if !e.loop.onHost && !t.Sequence.Fits(tokens) {
 		e.loop.trim() // what an earlier text took would be missing for the cache
 	}
-	if err := t.Sequence.Extend(tokens); err != nil {
+	if err := t.Sequence.Extend(tokens, rows); err != nil {
 		return e.explain(err)
 	}
 	if rows > e.decoder.MaxRows() {
@@ -215,6 +215,9 @@ func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, t
 		return nil, e.explain(err)
 	}
 	whole = true
+	if err := t.Sequence.Evict(e.decoder.Compute()); err != nil {
+		return nil, err
+	}
 	t.Tokens = append(t.Tokens, tokens...)
 	if n := int64(t.Sequence.Tokens()); n > e.counts.longest.Load() {
 		e.counts.longest.Store(n)

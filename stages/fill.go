@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"headinfer/kernels"
+	"headinfer/transfer"
 )
 
 // Between leastFill and fillBytes of random numbers are made at a time.
@@ -29,45 +30,101 @@ func (t *Text) Fill(ctx context.Context, tokens, room int) (err error) {
 	}
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	shape, stream := t.Sequence.Shape(), e.decoder.Compute()
 	e.loop.trim()
-	token := int64(shape.KVHeads) * shape.TokenBytes()
-	bytes := max(min(fillBytes, max(e.Device.Ledger().Left(), leastFill)), 512*token)
-	bytes -= bytes % 512 // both halves aligned
-	made, err := e.Device.Alloc(bytes, kernels.Workspace, "random keys and values")
+	f, err := e.newFiller(t.Sequence, tokens)
 	if err != nil {
 		return e.explain(err)
 	}
 	defer func() {
-		err = errors.Join(err, stream.Synchronize())
-		e.Device.Free(made)
+		err = errors.Join(err, f.stream.Synchronize())
+		e.Device.Free(f.made)
 	}()
-	move := e.Device.CopyWithin
-	if e.loop.onHost {
-		move = e.Device.CopyOut
-	}
-	seed, step := uint64(0), int(bytes/token)
-	for layer := range shape.Layers {
-		for lo := 0; lo < tokens; lo += step {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			n := min(step, tokens-lo)
-			random := kernels.KV{
-				K: made.Data, V: unsafe.Add(made.Data, bytes/2), DType: shape.DType,
-				Heads: shape.KVHeads, Tokens: n, HeadDim: shape.HeadDim, HeadStride: n * shape.HeadDim,
-			}
-			e.Device.Random(stream, random.Keys(), seed, 0, 1)
-			e.Device.Random(stream, random.Values(), seed+1, 0, 1)
-			seed += 2
-			for _, to := range t.Sequence.View(layer, 0, shape.KVHeads, lo, lo+n) {
-				part := random.TokenRange(0, to.Tokens)
-				move(stream, to.Keys(), part.Keys())
-				move(stream, to.Values(), part.Values())
-				random = random.TokenRange(to.Tokens, random.Tokens)
-			}
+	for layer := range f.plain.Layers {
+		if err := f.fill(ctx, layer); err != nil {
+			return err
 		}
 	}
 	t.Tokens = make([]int32, tokens)
 	return t.Sequence.Advance(tokens)
+}
+
+// filler puts random keys and values into a sequence.
+type filler struct {
+	loop     *HeadLoop
+	dev      kernels.Device
+	stream   kernels.Stream
+	sequence *transfer.Sequence
+	plain    transfer.Shape
+	tokens   int
+	made     kernels.Buffer // what is made at a time, and after it the same encoded
+	step     int            // tokens of that
+	seed     uint64
+}
+
+func (e *Engine) newFiller(sequence *transfer.Sequence, tokens int) (*filler, error) {
+	f := &filler{
+		loop: e.loop, dev: e.Device, stream: e.decoder.Compute(),
+		sequence: sequence, plain: e.loop.plain, tokens: tokens,
+	}
+	token := int64(f.plain.KVHeads) * f.plain.TokenBytes()
+	if f.loop.encodes() {
+		token += int64(f.plain.KVHeads) * f.loop.shape.TokenBytes()
+	}
+	const least = 512 // tokens, whole records
+	f.step = max(int(min(fillBytes, max(e.Device.Ledger().Left(), leastFill))/token)/least*least, least)
+	var err error
+	f.made, err = e.Device.Alloc(int64(f.step)*token, kernels.Workspace, "random keys and values")
+	return f, err
+}
+
+// fill makes a layer's.
+func (f *filler) fill(ctx context.Context, layer int) error {
+	heads, record := f.plain.KVHeads, f.loop.shape.DType.Block()
+	stored := f.tokens / record * record
+	for lo := 0; lo < stored; lo += f.step {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := min(f.step, stored-lo)
+		made := f.random(n)
+		if f.loop.encodes() {
+			encoded := f.view(f.loop.shape, f.plain.SlotBytes(heads, f.step), n)
+			f.dev.QuantizeKV(f.stream, encoded, []kernels.KV{made})
+			made = encoded
+		}
+		move := f.dev.CopyWithin
+		if f.loop.onHost {
+			move = f.dev.CopyOut
+		}
+		for _, to := range f.sequence.View(layer, 0, heads, lo, lo+n) {
+			part := made.TokenRange(0, to.Tokens)
+			move(f.stream, to.Keys(), part.Keys())
+			move(f.stream, to.Values(), part.Values())
+			made = made.TokenRange(to.Tokens, made.Tokens)
+		}
+	}
+	if rest := f.tokens - stored; rest > 0 {
+		made, to := f.random(rest), f.sequence.TailPlace(layer).TokenRange(0, rest)
+		f.dev.CopyWithin(f.stream, to.Keys(), made.Keys())
+		f.dev.CopyWithin(f.stream, to.Values(), made.Values())
+	}
+	return nil
+}
+
+// random makes n tokens' keys and values.
+func (f *filler) random(n int) kernels.KV {
+	made := f.view(f.plain, 0, n)
+	f.dev.Random(f.stream, made.Keys(), f.seed, 0, 1)
+	f.dev.Random(f.stream, made.Values(), f.seed+1, 0, 1)
+	f.seed += 2
+	return made
+}
+
+// view lays out n tokens of a shape at an offset of what is made at a time.
+func (f *filler) view(shape transfer.Shape, offset int64, n int) kernels.KV {
+	k := unsafe.Add(f.made.Data, offset)
+	return kernels.KV{
+		K: k, V: unsafe.Add(k, shape.SlotBytes(shape.KVHeads, f.step)/2), DType: shape.DType,
+		Heads: shape.KVHeads, Tokens: n, HeadDim: shape.HeadDim, HeadStride: n * shape.HeadDim,
+	}
 }

@@ -20,15 +20,19 @@ import (
 // device. The stages' constructors fill in its settings.
 type HeadLoop struct {
 	dev   kernels.Device
-	shape transfer.Shape
+	plain transfer.Shape // as attention takes it
+	shape transfer.Shape // as the cache has it
 	time  *transfer.Timeline
 	host  *transfer.Slabs
 
 	ring     *transfer.Ring // nil without a prefetch stage that has slots
 	partial  kernels.Buffer // f32 results of a tile's heads until its last span is merged
+	decoded  kernels.Buffer // a tile of an encoded cache as attention takes it
+	encoded  kernels.Buffer // a pass's keys and values of a tile's heads on their way to an encoded cache
 	grouping transfer.Grouping
 	cut      transfer.Cut // of the latest pass; only its group changes
 	onHost   bool
+	heavy    transfer.Heavy
 	lossy    []string // what makes the results inexact, for the report
 
 	copyIn, copyOut kernels.Stream
@@ -41,8 +45,8 @@ type HeadLoop struct {
 	aborted bool
 
 	// Events of the layer in each of the pass's two sets of new KV.
-	projected, kept [2]kernels.Event
-	pass            *headPass
+	projected, attended, kept [2]kernels.Event
+	pass                      *headPass
 }
 
 // Moved counts bytes between host and device.
@@ -95,21 +99,20 @@ func headEnds() graph.Ends {
 // the host, in bytes; 0 is what the machine has free.
 func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostMemory int64, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
 	h := &HeadLoop{
-		dev: dev, shape: shape, time: time, host: transfer.NewSlabs(dev.Host(), hostMemory),
+		dev: dev, plain: shape, shape: shape, time: time, host: transfer.NewSlabs(dev.Host(), hostMemory),
 		copyIn:  dev.NewStream(string(transfer.CopyIn)),
 		copyOut: dev.NewStream(string(transfer.CopyOut)),
 		stopped: make(chan struct{}),
 	}
 	for i := range h.projected {
-		h.projected[i], h.kept[i] = dev.NewEvent(), dev.NewEvent()
+		h.projected[i], h.attended[i], h.kept[i] = dev.NewEvent(), dev.NewEvent(), dev.NewEvent()
 	}
 	run, err := g.Build(h, append(opts, graph.WithDrain(h.drain))...)
 	if err != nil {
 		return nil, err
 	}
-	if h.onHost && h.ring == nil {
-		err := errors.New("heads: the KV cache is kept on the host, and there is no prefetch stage with slots to bring it to the device; add `prefetch: { slots: 2 }` or set heads.offload.to=device")
-		return nil, errors.Join(err, run.Close())
+	if err := h.check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("heads: %w", err), run.Close())
 	}
 	h.run = run
 	ctx, stop := context.WithCancelCause(context.Background())
@@ -119,6 +122,37 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostM
 		h.failure = run.Run(ctx)
 	}()
 	return h, nil
+}
+
+// check refuses what stages of the loop ask for that does not go together.
+func (h *HeadLoop) check() error {
+	if h.onHost && h.ring == nil {
+		return errors.New("the KV cache is kept on the host, and there is no prefetch stage with slots to bring it to the device; add `prefetch: { slots: 2 }` or set heads.offload.to=device")
+	}
+	if err := h.checkHeavy(); err != nil {
+		return err
+	}
+	return h.checkEncoding()
+}
+
+// checkHeavy refuses what does not go with a cache that drops tokens: its heads
+// keep different ones, and what they receive is known once all are attended to.
+func (h *HeadLoop) checkHeavy() error {
+	if h.heavy == (transfer.Heavy{}) {
+		return nil
+	}
+	for _, c := range []struct {
+		wrong bool
+		set   string
+	}{
+		{h.onHost, "heads.offload.to=device"}, {h.encodes(), "heads.offload.dtype=same"},
+		{h.cut.Span > 0, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
+	} {
+		if c.wrong {
+			return fmt.Errorf("heads.offload.heavy=%d goes with %s only; set it, or heads.offload.heavy=none", h.heavy.Most, c.set)
+		}
+	}
+	return nil
 }
 
 // InPass reports whether a pass has begun and not ended.
@@ -156,16 +190,32 @@ func (h *HeadLoop) trim() {
 	if h.ring != nil {
 		h.ring.Release()
 	}
-	h.dev.Free(h.partial)
-	h.partial = kernels.Buffer{}
+	for _, b := range h.buffers() {
+		h.dev.Free(*b)
+		*b = kernels.Buffer{}
+	}
+}
+
+// buffers are those of the device memory that only passes need, beside the ring.
+func (h *HeadLoop) buffers() []*kernels.Buffer {
+	return []*kernels.Buffer{&h.partial, &h.decoded, &h.encoded}
 }
 
 // NewSequence returns an empty cache where this loop keeps it.
 func (h *HeadLoop) NewSequence() *transfer.Sequence {
+	var s *transfer.Sequence
 	if h.onHost {
-		return transfer.NewHostSequence(h.shape, h.host)
+		s = transfer.NewHostSequence(h.shape, h.host)
+	} else {
+		s = transfer.NewDeviceSequence(h.shape, h.dev)
 	}
-	return transfer.NewDeviceSequence(h.shape, h.dev)
+	if h.encodes() {
+		s.KeepTail(h.dev, h.plain.DType)
+	}
+	if h.heavy != (transfer.Heavy{}) {
+		s.KeepHeavy(h.dev, h.heavy)
+	}
+	return s
 }
 
 // quantum is by how many tokens the ring grows, so that a decode does not
@@ -179,6 +229,9 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	}
 	if err := h.fit(p); err != nil {
 		return err
+	}
+	for _, s := range p.Segments {
+		s.Sequence.Prepare(p.Compute)
 	}
 	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
 	tiles := h.cut.Tiles(h.shape, p.Past)
@@ -200,70 +253,6 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		pass.fed <- nil
 	}()
 	return nil
-}
-
-// fit chooses the group for the tiles of a pass, and makes the ring's slots and
-// the place of partial results hold them: if there is room, for as long as the
-// sequences are expected to get.
-func (h *HeadLoop) fit(p *model.Pass) error {
-	past, goal := 0, 0
-	for i, s := range p.Segments {
-		past, goal = max(past, p.Past[i]), max(goal, s.Sequence.Goal())
-	}
-	partial := int64(0) // bytes of partial results a KV head
-	if h.cut.Merges(goal) && h.dev.Info().Activations != kernels.F32 {
-		partial = int64(p.MaxRows) * int64(p.Group*p.HeadDim) * int64(kernels.F32.BlockBytes())
-	}
-	free := h.dev.Ledger().Left() + h.partial.Bytes
-	if h.ring == nil || !h.onHost {
-		h.cut.Group = h.grouping.Choose(h.shape, 0, 0, partial, free)
-		return h.fitPartial(int64(h.cut.Group) * partial)
-	}
-	free += h.ring.Bytes()
-	tokens, most := h.cut.Longest(min((past+quantum-1)/quantum*quantum, goal)), h.cut.Longest(goal)
-	h.cut.Group = h.grouping.Choose(h.shape, h.ring.Slots(), tokens, partial, free)
-	if err := h.fitPartial(int64(h.cut.Group) * partial); err != nil {
-		return err
-	}
-	whole := h.shape.SlotBytes(h.cut.Group, most)
-	if int64(h.ring.Slots())*whole <= free-h.partial.Bytes {
-		return h.ring.Fit(whole)
-	}
-	err := h.ring.Fit(h.shape.SlotBytes(h.cut.Group, tokens))
-	if short := (*kernels.BudgetError)(nil); errors.As(err, &short) {
-		// For the whole sequence, or the next pass would ask for more again.
-		enough := short.Budget - short.Left + int64(h.ring.Slots())*whole
-		short.Hint = h.smallTiles(short.Left) + atLeast(enough) + " holds the whole text"
-	}
-	return err
-}
-
-// fitPartial makes the place of partial results hold just bytes: what is too
-// much would be missing for the ring. No pass may be running.
-func (h *HeadLoop) fitPartial(bytes int64) (err error) {
-	if bytes == h.partial.Bytes {
-		return nil
-	}
-	h.trim() // the ring takes what is left, so it comes after
-	if bytes == 0 {
-		return nil
-	}
-	h.partial, err = h.dev.Alloc(bytes, kernels.Activations, "partial results of attention")
-	return err
-}
-
-// smallTiles says with which options the ring would fit in the bytes that are
-// left, or nothing if these are too few for tiles worth copying.
-func (h *HeadLoop) smallTiles(left int64) string {
-	const least = 16 // tokens
-	span := least
-	for int64(h.ring.Slots())*h.shape.SlotBytes(1, 2*span) <= left {
-		span *= 2
-	}
-	if int64(h.ring.Slots())*h.shape.SlotBytes(1, span) > left {
-		return ""
-	}
-	return fmt.Sprintf("heads.attention.group=1 and heads.attention.span=%d fit in that, however long the context, or ", span)
 }
 
 // Attend lets the layer's tiles be attended to and waits until that is enqueued.

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"headinfer/plan"
+	"headinfer/transfer"
 )
 
 // Method describes the latest pass's tiles for plan's arithmetic, in passes of
@@ -14,6 +15,13 @@ func (e *Engine) Method(chunk int) plan.Method {
 	m := plan.Method{Chunk: chunk, OnHost: e.loop.onHost, Group: e.loop.cut.Group, Span: e.loop.cut.Span}
 	if e.loop.cut.Keep.Recent > 0 {
 		m.Span = e.loop.cut.Longest(math.MaxInt)
+	}
+	if h := e.loop.heavy; h != (transfer.Heavy{}) {
+		m.Keep, m.Choose = h.Kept(), h.Most+h.Recent
+	}
+	if e.loop.encodes() {
+		m.ScaleGroup = e.loop.shape.DType.Block()
+		m.Bits = (e.loop.shape.DType.BlockBytes() - 4) * 8 / m.ScaleGroup
 	}
 	if e.loop.ring != nil {
 		m.Slots = e.loop.ring.Slots()

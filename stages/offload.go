@@ -2,49 +2,89 @@ package stages
 
 import (
 	"context"
+	"fmt"
 
+	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/kernels"
 	"headinfer/transfer"
 )
 
 type offloadOptions struct {
-	To    string `yaml:"to" default:"host" enum:"host,device" doc:"Where the cache lies between uses." example:"host"`
-	DType string `yaml:"dtype" default:"same" enum:"same" doc:"Encoding of the cache; same is the activations' own, which loses nothing." example:"same"`
+	To          string        `yaml:"to" default:"host" enum:"host,device" doc:"Where the cache lies between uses." example:"host"`
+	DType       string        `yaml:"dtype" default:"same" enum:"same,int8,int4" doc:"Encoding of the cache. same is the activations' own, which loses nothing. int8 and int4 are lossy: keys are rounded to 8 or 4 bits by channel and values by token (KIVI), but for the last few tokens, which stay as they are." example:"int8"`
+	ScaleGroup  config.Count  `yaml:"scale_group" default:"64" min:"32" unit:"numbers" doc:"With int8 or int4, how many numbers share a scale and a minimum, 32 or 64: so many tokens of a key's channel, so many channels of a token's value. The two take 4 bytes." example:"32"`
+	Heavy       config.Choice `yaml:"heavy" default:"none" words:"none" min:"1" unit:"tokens" doc:"With a number, lossy: after a pass each KV head keeps only so many tokens, those that have received most attention so far, and the last ones (heavy_recent); the others are dropped for good (H2O's heavy hitters). The cache lies on the device and does not grow." example:"512"`
+	HeavyRecent config.Count  `yaml:"heavy_recent" default:"512" min:"1" unit:"tokens" doc:"With heavy, how many of the last tokens are kept." example:"512"`
 }
 
 type offload struct{ loop *HeadLoop }
 
 func newOffload(loop headEnv, o *offloadOptions) (graph.Stage[Attended, Stored], error) {
 	loop.onHost = o.To == "host"
+	if err := o.encoding(loop); err != nil {
+		return nil, err
+	}
+	if !o.Heavy.Is("none") {
+		loop.heavy = transfer.Heavy{Most: o.Heavy.N, Recent: int(o.HeavyRecent)}
+		loop.lossy = append(loop.lossy, fmt.Sprintf("heads.offload.heavy=%d: each KV head keeps the tokens that received most attention, %d of them, and the last %d", loop.heavy.Most, loop.heavy.Most, loop.heavy.Recent))
+	}
 	return &offload{loop}, nil
 }
 
 // Process enqueues the copy of the pass's own keys and values of the tile's
 // heads: with the last tile of these heads, once a pass.
-func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) error) error {
+func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) error) (err error) {
 	h, t := o.loop, in.tile
 	set := t.Layer % 2
 	if t.Last {
-		rows, past := t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
-		from := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
-		to := t.pass.Segments[t.Segment].Sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+rows.Len())
-		copyKV := h.dev.CopyWithin
+		move := mover(h.dev.CopyWithin)
 		if h.onHost {
-			copyKV = h.dev.CopyOut
-			h.moved.Out.Add(h.shape.SlotBytes(t.Head.Len(), rows.Len()))
+			move = h.dev.CopyOut
 		}
-		h.copyOut.Wait(h.projected[set])
-		h.time.Around(h.copyOut, transfer.CopyOut, t, func() {
-			at := 0
-			for _, dst := range to {
-				src := from.TokenRange(at, at+dst.Tokens)
-				copyKV(h.copyOut, dst.Keys(), src.Keys())
-				copyKV(h.copyOut, dst.Values(), src.Values())
-				at += dst.Tokens
+		if h.encodes() {
+			h.copyOut.Wait(h.attended[set])
+			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { err = h.encode(t, move) })
+			if err != nil {
+				return err
 			}
-		})
+		} else {
+			h.copyOut.Wait(h.projected[set])
+			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keep(t, move) })
+		}
 	}
 	// The last of these stands for all of the layer's.
 	h.copyOut.Record(h.kept[set])
 	return emit(Stored{t})
+}
+
+// keep enqueues the copies of a tile's own keys and values as they are.
+func (h *HeadLoop) keep(t *tile, move mover) {
+	rows, past := t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
+	from := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
+	h.store(t, past, from, move)
+}
+
+// mover is one of a device's copies.
+type mover func(s kernels.Stream, dst, src kernels.Tensor)
+
+// store enqueues the copies of keys and values to where the cache has the tokens
+// from past on.
+func (h *HeadLoop) store(t *tile, past int, from kernels.KV, move mover) {
+	at := 0
+	for _, to := range t.pass.Segments[t.Segment].Sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+from.Tokens) {
+		h.move(move, to, from.TokenRange(at, at+to.Tokens))
+		at += to.Tokens
+	}
+	if h.onHost {
+		h.moved.Out.Add(h.shape.SlotBytes(t.Head.Len(), from.Tokens))
+	}
+}
+
+// move enqueues the copy of keys and values.
+func (h *HeadLoop) move(move mover, to, from kernels.KV) {
+	if from.Tokens > 0 {
+		move(h.copyOut, to.Keys(), from.Keys())
+		move(h.copyOut, to.Values(), from.Values())
+	}
 }

@@ -18,9 +18,10 @@ type Shape struct {
 	DType   kernels.DType
 }
 
-// TokenBytes returns the bytes of K and V of one token in one KV head of one layer.
+// TokenBytes returns the bytes of K and V of one token in one KV head of one
+// layer, on average if they are encoded in records of several tokens.
 func (s Shape) TokenBytes() int64 {
-	return 2 * int64(s.HeadDim) * int64(s.DType.BlockBytes())
+	return 2 * int64(s.HeadDim) / int64(s.DType.Block()) * int64(s.DType.BlockBytes())
 }
 
 // Bytes returns the bytes of the whole cache of some tokens.
@@ -28,16 +29,22 @@ func (s Shape) Bytes(tokens int) int64 {
 	return int64(s.Layers) * int64(s.KVHeads) * int64(tokens) * s.TokenBytes()
 }
 
-// Sequence is the key–value cache of one text. It has one writer.
+// Sequence is the key–value cache of one text. It has one writer. Its blocks
+// hold every token of the text, but for two kinds: in an encoding that puts
+// several tokens in a record, the last few that do not fill one are kept apart,
+// as they are, on the device (its tail); and tokens may have been dropped.
 type Sequence struct {
 	shape    Shape
 	place    placer
 	admit    func(bytes int64, tokens int) error // is there room for so much more?
 	ahead    func(size, count int)               // nil: no background work
 	layers   []chain
-	tokens   int
-	capacity int
-	goal     int // tokens it is expected to hold in the end
+	tokens   int // of the text
+	stored   int // in the blocks
+	capacity int // of the blocks
+	goal     int // tokens that the text is expected to have in the end
+	tail     tail
+	evict    *evictor // nil: nothing is dropped
 }
 
 // chain is one layer's blocks in order of position.
@@ -95,31 +102,63 @@ func newSequence(shape Shape, place placer) *Sequence {
 // Shape returns the cache's shape.
 func (s *Sequence) Shape() Shape { return s.shape }
 
-// Tokens returns how many tokens every layer holds.
+// Tokens returns how many tokens the text has so far.
 func (s *Sequence) Tokens() int { return s.tokens }
 
-// Capacity returns how many tokens fit without another block.
+// Stored returns how many of them every layer's blocks hold.
+func (s *Sequence) Stored() int { return s.stored }
+
+// Capacity returns how many tokens the blocks have room for.
 func (s *Sequence) Capacity() int { return s.capacity }
 
-// Expect says how many tokens the sequence will hold in the end.
+// Fits reports whether the text can have so many tokens without another block.
+func (s *Sequence) Fits(tokens int) bool { return s.blocked(tokens) <= s.capacity }
+
+// Expect says how many tokens the text will have in the end.
 func (s *Sequence) Expect(tokens int) { s.goal = max(s.goal, tokens) }
 
-// Goal returns how many tokens the sequence has room for or is expected to hold.
-func (s *Sequence) Goal() int { return max(s.goal, s.capacity) }
+// Goal returns how many tokens the blocks have room for or are expected to
+// hold in the end.
+func (s *Sequence) Goal() int {
+	goal := s.blocked(s.goal)
+	if s.evict != nil {
+		goal = min(goal, s.evict.Kept())
+	}
+	return max(goal, s.capacity)
+}
+
+// blocked returns how many tokens the blocks hold when the text has so many,
+// if none are dropped on the way.
+func (s *Sequence) blocked(tokens int) int {
+	if block := s.shape.DType.Block(); block > 1 {
+		return max(tokens, s.tokens) / block * block
+	}
+	return s.stored + max(tokens-s.tokens, 0)
+}
 
 // firstBlock is the least that Extend adds: in copies of that many tokens of
 // a head, a link gives all it can (docs/decisions.md has the figures).
 const firstBlock = 8192
 
-// Extend makes room for at least a total of tokens, and when it must add a
-// block it adds one that is as large as all before it, but not past the goal.
-// On the host, the block after it is then taken in the background. If it
-// fails, the sequence is as it was.
-func (s *Sequence) Extend(tokens int) error {
-	if tokens <= s.capacity {
+// Extend makes room for the text to have at least so many tokens, read in passes
+// of up to rows. When it must add a block, it adds one that is as large as all
+// before it, but not past the goal. On the host, the block after it is then
+// taken in the background. If it fails, the blocks are as they were.
+func (s *Sequence) Extend(tokens, rows int) error {
+	if err := s.tail.fit(s.shape); err != nil {
+		return err
+	}
+	need, whole := s.blocked(tokens), max(s.blocked(tokens), s.blocked(s.goal))
+	if s.evict != nil {
+		most := s.evict.Kept() + rows
+		need, whole = min(need, most), min(whole, most)
+	}
+	if need <= s.capacity {
 		return nil
 	}
-	whole := max(tokens, s.goal)
+	if err := s.evict.fit(s.shape, whole); err != nil {
+		return err
+	}
 	if s.ahead == nil { // nothing is gained by coming back for more
 		return s.Reserve(whole)
 	}
@@ -127,7 +166,7 @@ func (s *Sequence) Extend(tokens int) error {
 	if err := s.admit(s.shape.Bytes(whole-s.capacity), whole); err != nil {
 		return err
 	}
-	if err := s.Reserve(max(tokens, s.next())); err != nil {
+	if err := s.Reserve(max(need, s.next())); err != nil {
 		return err
 	}
 	if more := s.next() - s.capacity; more > 0 {
@@ -151,8 +190,8 @@ func (s *Sequence) blockBytes(tokens int) int64 {
 	return int64(s.shape.KVHeads) * int64(tokens) * s.shape.TokenBytes() / 2
 }
 
-// Reserve makes room for a total of tokens, in one more block a layer if it
-// must. If it fails, the sequence is as it was.
+// Reserve makes the blocks hold a total of tokens, with one more a layer if it
+// must. If it fails, they are as they were.
 func (s *Sequence) Reserve(tokens int) error {
 	more := tokens - s.capacity
 	if more <= 0 {
@@ -187,9 +226,10 @@ func (s *Sequence) Reserve(tokens int) error {
 
 // Advance counts n tokens as held, once every layer's have been written.
 func (s *Sequence) Advance(n int) error {
-	if n < 0 || s.tokens+n > s.capacity {
-		return fmt.Errorf("sequence of %d tokens with room for %d cannot take %d more", s.tokens, s.capacity, n)
+	if n < 0 || !s.Fits(s.tokens+n) {
+		return fmt.Errorf("sequence of %d tokens with room for %d, %d of them taken, cannot take %d more", s.tokens, s.capacity, s.stored, n)
 	}
+	s.stored = s.blocked(s.tokens + n)
 	s.tokens += n
 	return nil
 }
@@ -215,5 +255,7 @@ func (s *Sequence) Release() {
 		}
 		s.layers[l] = nil
 	}
-	s.tokens, s.capacity, s.goal = 0, 0, 0
+	s.tail.release()
+	s.evict.release()
+	s.tokens, s.stored, s.capacity, s.goal = 0, 0, 0, 0
 }

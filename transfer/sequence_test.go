@@ -119,7 +119,7 @@ func TestHostSequenceExtendsByDoubling(t *testing.T) {
 	s.Expect(100_000)
 	var got []int
 	for tokens := 1; tokens < 100_000; tokens += 5000 {
-		if err := s.Extend(tokens); err != nil {
+		if err := s.Extend(tokens, 1); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(got); n == 0 || got[n-1] != s.Capacity() {
@@ -130,7 +130,7 @@ func TestHostSequenceExtendsByDoubling(t *testing.T) {
 		t.Errorf("capacities %v, want %v", got, want)
 	}
 	// Past what was expected, no more than is asked for.
-	if err := s.Extend(100_001); err != nil || s.Capacity() != 100_001 {
+	if err := s.Extend(100_001, 1); err != nil || s.Capacity() != 100_001 {
 		t.Errorf("capacity %d, error %v", s.Capacity(), err)
 	}
 	s.Release()
@@ -143,7 +143,7 @@ func TestHostSequenceIsRefusedBeforeItBegins(t *testing.T) {
 	defer slabs.Close()
 	s := NewHostSequence(small, slabs)
 	s.Expect(int(2*slabBytes/small.Bytes(1)) + 1)
-	err := s.Extend(10)
+	err := s.Extend(10, 1)
 	if !errors.Is(err, ErrHostMemory) || s.Capacity() != 0 {
 		t.Errorf("a sequence that will not fit got room for %d tokens and %v", s.Capacity(), err)
 	}
@@ -171,11 +171,11 @@ func TestHostSequenceStaysWhenTheHostRunsOut(t *testing.T) {
 	shape := Shape{Layers: 2, KVHeads: 8, HeadDim: 64, DType: kernels.F32} // a slab for the first block of both layers
 	s := NewHostSequence(shape, slabs)
 	s.Expect(100_000)
-	if err := s.Extend(1); err != nil {
+	if err := s.Extend(1, 1); err != nil {
 		t.Fatal(err)
 	}
 	held := s.Capacity()
-	if err := s.Extend(held + 1); err == nil || s.Capacity() != held || len(s.View(1, 0, 1, 0, held)) != 1 {
+	if err := s.Extend(held + 1, 1); err == nil || s.Capacity() != held || len(s.View(1, 0, 1, 0, held)) != 1 {
 		t.Errorf("past the host's memory the capacity is %d, was %d, and the error %v", s.Capacity(), held, err)
 	}
 	s.Release()

@@ -146,22 +146,20 @@ type Grouping struct {
 	Heads    int // fixed group, if not adaptive; 0 means all
 }
 
-// Choose returns the group for tiles of some tokens: the fixed one, or the
-// largest whose ring of slots fits in the free bytes (the paper's section 4.3,
-// decided from what is really left); besides is what each of the group's heads
-// takes outside the ring, in bytes. A group of one head is the least there is,
-// whether it fits or not; the ring's own request then says what is missing.
-func (g Grouping) Choose(shape Shape, slots, tokens int, besides, free int64) int {
+// Choose returns the group: the fixed one, or the largest of which each head's
+// bytes fit in the free ones (the paper's section 4.3, decided from what is
+// really left). A group of one head is the least there is, whether it fits or
+// not; what then asks for memory says what is missing.
+func (g Grouping) Choose(heads int, each, free int64) int {
 	if !g.Adaptive {
-		if g.Heads <= 0 || g.Heads > shape.KVHeads {
-			return shape.KVHeads
+		if g.Heads <= 0 || g.Heads > heads {
+			return heads
 		}
 		return g.Heads
 	}
-	for heads := shape.KVHeads; heads > 1; heads = (heads + 1) / 2 {
-		if int64(slots)*shape.SlotBytes(heads, tokens)+int64(heads)*besides <= free {
-			return heads
-		}
+	group := heads
+	for group > 1 && int64(group)*each > free {
+		group = (group + 1) / 2
 	}
-	return 1
+	return group
 }

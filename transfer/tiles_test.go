@@ -58,7 +58,7 @@ func TestAdaptiveGroupsShrinkAsTheContextGrows(t *testing.T) {
 	const budget = 8 << 30
 	var got []string
 	for _, tokens := range []int{1, 512 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20} {
-		g := Grouping{Adaptive: true}.Choose(shape, 2, tokens, 0, budget)
+		g := Grouping{Adaptive: true}.Choose(shape.KVHeads, 2*shape.SlotBytes(1, tokens), budget)
 		got = append(got, fmt.Sprint(g))
 		if g > 1 && 2*shape.SlotBytes(g, tokens) > budget {
 			t.Errorf("at %d tokens, a ring for %d heads does not fit", tokens, g)
@@ -67,7 +67,7 @@ func TestAdaptiveGroupsShrinkAsTheContextGrows(t *testing.T) {
 	if s := strings.Join(got, " "); s != "8 8 8 4 2 1" {
 		t.Errorf("groups %s", s)
 	}
-	if g := (Grouping{Heads: 16}).Choose(shape, 2, 1, 0, 0); g != 8 {
+	if g := (Grouping{Heads: 16}).Choose(shape.KVHeads, 1, 0); g != 8 {
 		t.Errorf("a group of 16 of 8 heads is %d", g)
 	}
 }

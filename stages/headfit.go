@@ -1,0 +1,125 @@
+package stages
+
+import (
+	"errors"
+	"fmt"
+
+	"headinfer/kernels"
+	"headinfer/model"
+)
+
+// tileBytes is what tiles take of the device for each KV head of theirs, in
+// bytes, beside a pass's activations.
+type tileBytes struct {
+	slot    int64 // in each slot of the ring
+	partial int64 // results in f32 while tiles are merged
+	decoded int64 // the tile itself, if the cache is encoded
+	encoded int64 // the pass's own keys and values on their way to such a cache
+}
+
+func (b tileBytes) sum(slots int) int64 {
+	return int64(slots)*b.slot + b.partial + b.decoded + b.encoded
+}
+
+// bytesOf returns what tiles of tokens take in a pass, of which a head's past
+// in the end merges or not.
+func (h *HeadLoop) bytesOf(p *model.Pass, tokens int, merges bool) (b tileBytes) {
+	if h.ring != nil && h.onHost {
+		b.slot = h.shape.SlotBytes(1, tokens)
+	}
+	if merges && h.dev.Info().Activations != kernels.F32 {
+		b.partial = int64(p.MaxRows) * int64(p.Group*p.HeadDim) * int64(kernels.F32.BlockBytes())
+	}
+	if h.encodes() {
+		b.decoded = h.plain.SlotBytes(1, tokens)
+		b.encoded = h.shape.SlotBytes(1, h.records(p.MaxRows))
+	}
+	return b
+}
+
+// slots returns how many tiles are on the device at a time.
+func (h *HeadLoop) slots() int {
+	if h.ring == nil {
+		return 0
+	}
+	return h.ring.Slots()
+}
+
+// fit chooses the group for the tiles of a pass, and makes what they take hold
+// them: if there is room, for as long as the sequences are expected to get.
+func (h *HeadLoop) fit(p *model.Pass) error {
+	past, goal := 0, 0
+	for i, s := range p.Segments {
+		past, goal = max(past, p.Past[i]), max(goal, s.Sequence.Goal())
+	}
+	free := h.dev.Ledger().Left()
+	for _, b := range h.buffers() {
+		free += b.Bytes
+	}
+	if h.ring != nil {
+		free += h.ring.Bytes()
+	}
+	merges := h.cut.Merges(goal)
+	need := h.bytesOf(p, h.cut.Longest(min((past+quantum-1)/quantum*quantum, goal)), merges)
+	whole := h.bytesOf(p, h.cut.Longest(goal), merges)
+	h.cut.Group = h.grouping.Choose(h.shape.KVHeads, need.sum(h.slots()), free)
+	group := int64(h.cut.Group)
+	if group*whole.sum(h.slots()) <= free {
+		need = whole
+	}
+	err := h.take(need, group)
+	if short := (*kernels.BudgetError)(nil); h.onHost && errors.As(err, &short) {
+		h.trim()
+		// For the whole sequence, or the next pass would ask for more again.
+		left := h.dev.Ledger().Left()
+		short.Hint = h.smallTiles(p, left) + atLeast(short.Budget-left+group*whole.sum(h.slots())) + " holds the whole text"
+	}
+	return err
+}
+
+// take makes the device memory of tiles of group heads what need says, of each
+// of them: partial results take just that, because what is too much would be
+// missing for the ring, and the others at least that. No pass may be running.
+func (h *HeadLoop) take(need tileBytes, group int64) (err error) {
+	if h.partial.Bytes != group*need.partial || h.decoded.Bytes < group*need.decoded || h.encoded.Bytes < group*need.encoded {
+		h.trim() // the ring takes what is left, so it comes after
+		for _, b := range []struct {
+			buffer  *kernels.Buffer
+			bytes   int64
+			purpose kernels.Purpose
+			what    string
+		}{
+			{&h.partial, group * need.partial, kernels.Activations, "partial results of attention"},
+			{&h.decoded, group * need.decoded, kernels.KVCache, "a decoded tile of the KV cache"},
+			{&h.encoded, group * need.encoded, kernels.KVCache, "new keys and values, encoded"},
+		} {
+			if b.bytes == 0 {
+				continue
+			}
+			if *b.buffer, err = h.dev.Alloc(b.bytes, b.purpose, b.what); err != nil {
+				return err
+			}
+		}
+	}
+	if h.ring == nil || !h.onHost {
+		return nil
+	}
+	return h.ring.Fit(group * need.slot)
+}
+
+// smallTiles says with which options tiles would fit in the bytes that are
+// left, or nothing if these are too few for tiles worth copying.
+func (h *HeadLoop) smallTiles(p *model.Pass, left int64) string {
+	const least = 16 // tokens
+	fits := func(span int) bool {
+		return h.bytesOf(p, h.records(span), true).sum(h.slots()) <= left
+	}
+	span := h.records(least)
+	if !fits(span) {
+		return ""
+	}
+	for fits(2 * span) {
+		span *= 2
+	}
+	return fmt.Sprintf("heads.attention.group=1 and heads.attention.span=%d fit in that, however long the context, or ", span)
+}
