@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // QA is a file of questions about paragraphs, in SQuAD's format.
@@ -26,13 +27,17 @@ type asked struct {
 // …, "answers": [{"text": …}]}]}]}]}. Questions without an answer are left out. The error names the file and the
 // place.
 func ReadQA(path string) (*QA, error) {
-	data, err := os.ReadFile(path)
+	text, file, err := openData(path)
 	if err != nil {
-		return nil, fmt.Errorf("questions: %w", err)
+		return nil, fmt.Errorf("qa: %w", err)
+	}
+	data, err := io.ReadAll(text)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("qa: %s: %w", path, err)
 	}
 	q, err := parseQA(data)
 	if err != nil {
-		return nil, fmt.Errorf("questions: %s: %w", path, err)
+		return nil, fmt.Errorf("qa: %s: %w", path, err)
 	}
 	return q, nil
 }
@@ -48,6 +53,9 @@ func parseQA(data []byte) (*QA, error) {
 				}
 			}
 		}
+	}
+	if !utf8.Valid(data) {
+		return nil, errors.New("not UTF-8; save the file in that encoding")
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, fmt.Errorf(`expected JSON as SQuAD has it, {"data": [{"paragraphs": [{"context": …, "qas": […]}]}]}: %w`, err)

@@ -9,21 +9,29 @@ import (
 
 // Task is a kind of question.
 type Task struct {
-	Name string // RULER's
+	Name string // RULER's, or the benchmark's
 	Doc  string // one sentence
+	// Data says what file of the user's the questions are in; "" if they are made without one.
+	Data string
 	// Depth says that what is asked for stands at one depth of the text. Other tasks spread it over the whole text.
 	Depth bool
-	// AnyOf says that one of the expected strings makes an answer right; otherwise each counts.
-	AnyOf bool
+	// Metric says how answers are scored.
+	Metric Metric
+	// Words says that answers are words of a text, for which F1 means something.
+	Words bool
+	// Groups are what scores are also counted by, in the order of tables.
+	Groups []string
 	// AnswerTokens is the most that an answer may take.
 	AnswerTokens int
 
-	draft func(*drafter) (draft, error)
+	// One of two: what makes a sample, and what reads those of a file's record.
+	draft     func(*drafter) (draft, error)
+	questions func(Task, record) ([]Sample, error)
 }
 
-// Tasks returns all tasks, needles first.
+// Tasks returns all tasks: needles first, those whose texts are given last.
 func Tasks() []Task {
-	return []Task{
+	made := []Task{
 		{Name: "niah_single", Doc: "One fact in a long text, at a depth.", Depth: true, AnswerTokens: 128, draft: single},
 		{Name: "niah_multikey", Doc: "One fact at a depth, among three of the same kind about other places.", Depth: true, AnswerTokens: 128, draft: multikey},
 		{Name: "niah_multivalue", Doc: "Four values of one key, all asked for.", AnswerTokens: 128, draft: multivalue},
@@ -31,12 +39,13 @@ func Tasks() []Task {
 		{Name: "vt", Doc: "Variable tracking: five variables that hold a value, each but the first copied from another.", AnswerTokens: 128, draft: tracking},
 		{Name: "cwe", Doc: "Common words: the ten most frequent words of a numbered list.", AnswerTokens: 120, draft: common},
 		{Name: "fwe", Doc: "Frequent words: the three most frequent words of a coded text, by Zipf's law.", AnswerTokens: 50, draft: frequent},
-		{Name: taskQA, Doc: "A question about one paragraph of a user's file, among its others.", AnyOf: true, AnswerTokens: 32, draft: paragraphs},
+		{
+			Name: "qa", Doc: "A question about one paragraph of a user's file, among its others.", Data: "a file in SQuAD's format",
+			Metric: AnyOne, Words: true, AnswerTokens: 32, draft: paragraphs,
+		},
 	}
+	return append(append(made, longBench()), scBench()...)
 }
-
-// taskQA is the task that needs a file.
-const taskQA = "qa"
 
 // Find returns the task of a name; ok is false if there is none.
 func Find(name string) (t Task, ok bool) {
@@ -48,7 +57,7 @@ func Find(name string) (t Task, ok bool) {
 	return Task{}, false
 }
 
-// Names lists the tasks' names, needles first.
+// Names lists the tasks' names, in the order of Tasks.
 func Names() []string {
 	var names []string
 	for _, t := range Tasks() {
@@ -60,13 +69,15 @@ func Names() []string {
 // Sample is one question about one text.
 type Sample struct {
 	Task     string
+	ID       string  // of a question that is given; "" otherwise
 	Tokens   int     // asked for
 	Real     int     // of the prompt, as Generator.Total counts it
 	Depth    float64 // 0 to 1; 0 for a task without depth
-	Seed     uint64
+	Seed     uint64  // 0 for a question that is given
 	Text     string
 	Question string
-	Expected []string // what a right answer holds
+	Expected []string // what a right answer holds, in the order that the task's Metric says
+	Groups   []string // those of the task's that it belongs to
 }
 
 // Generator makes samples for one tokenizer.
@@ -89,6 +100,8 @@ const tolerance = 0.01
 func (g *Generator) Sample(t Task, tokens int, depth float64, seed uint64) (Sample, error) {
 	s := Sample{Task: t.Name, Tokens: tokens, Seed: seed}
 	switch {
+	case t.Given():
+		return s, fmt.Errorf("eval: the texts of task %q are read from a file; take Read", t.Name)
 	case t.draft == nil:
 		return s, fmt.Errorf("eval: no task %q; take one of Tasks", t.Name)
 	case t.Depth && !(depth >= 0 && depth <= 1):

@@ -113,12 +113,48 @@ func TestTaskDocuments(t *testing.T) {
 			t.Errorf("grade %+v", g)
 		}
 	}
-	if _, err := newTask(e, &taskOptions{Name: "qa", Questions: filepath.Join(t.TempDir(), "none")}); err == nil || !strings.HasPrefix(err.Error(), "option questions: ") {
+	if _, err := newTask(e, &taskOptions{Name: "qa", Data: filepath.Join(t.TempDir(), "none")}); err == nil || !strings.HasPrefix(err.Error(), "option data: ") {
 		t.Errorf("error %v", err)
 	}
-	for _, o := range []*taskOptions{{Name: "qa"}, {Name: "vt", Questions: "x"}} {
-		if bad := o.Check(); len(bad) != 1 || bad[0].Option != "questions" {
+	for _, o := range []*taskOptions{{Name: "qa"}, {Name: "vt", Data: "x"}, {Name: "scbench_kv"}} {
+		if bad := o.Check(); len(bad) != 1 || bad[0].Option != "data" {
 			t.Errorf("%+v: %+v", o, bad)
 		}
+	}
+	if bad := (&taskOptions{Name: "longbench-v2", Data: "x"}).Check(); bad != nil {
+		t.Errorf("%+v", bad)
+	}
+}
+
+// TestTaskGiven takes the questions of a file, and leaves out the text that is too long.
+func TestTaskGiven(t *testing.T) {
+	p := load(t, "adaptive", "device.kind=cpu")
+	e, err := tryEngine(t, p, tinyLlama)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "scbench_qa_eng.jsonl")
+	turns := `"multi_turns": [{"input": "Who?", "answer": "Tam"}, {"input": "Where?", "answer": "Orrin"}]}` + "\n"
+	file := `{"context": "Tam lives at Orrin.", ` + turns + `{"context": "` + strings.Repeat("word ", 300) + `", ` + turns
+	if err := os.WriteFile(path, []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	source, err := newTask(e, &taskOptions{Name: "scbench_qa_eng", Tokens: 100, Samples: 3, Data: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*Document
+	emit := func(d *Document) error { all = append(all, d); return nil }
+	if err := source.Produce(t.Context(), emit); err == nil || !strings.Contains(err.Error(), `document "scbench_qa_eng, record 2, turn 1": the text is too long: `) {
+		t.Errorf("without dead letters: %v", err)
+	}
+	if len(all) != 2 || all[1].ID != "scbench_qa_eng, record 1, turn 2" || all[0].Text != "Tam lives at Orrin." {
+		t.Fatalf("documents %+v", all)
+	}
+	if g := all[1].Grade("At orrin."); g.Score != 1 || !slices.Equal(g.Expected, []string{"Orrin"}) {
+		t.Errorf("grade %+v", g)
+	}
+	if _, err := newTask(e, &taskOptions{Name: "scbench_kv", Data: path + "x"}); err == nil || !strings.HasPrefix(err.Error(), "option data: scbench_kv: ") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -98,12 +98,23 @@ func askOf[Out any](ctx context.Context, g *graph.Graph, e *stages.Engine, doc *
 	return out, err
 }
 
-// evalCase is the samples of a task at a length, or why there are none.
+// evalCase is the samples of a task at a length, or why there are none. Of
+// texts that are given, tokens is the most that a prompt may take, samples go
+// from the shortest to the longest, and skipped are those that take more.
 type evalCase struct {
 	task    eval.Task
 	tokens  int
 	samples []eval.Sample
+	skipped int
 	err     error
+}
+
+// promptOf returns the tokens of sample i's prompt.
+func (c *evalCase) promptOf(i int) int {
+	if c.task.Given() && i < len(c.samples) {
+		return c.samples[i].Real
+	}
+	return c.tokens
 }
 
 // depthsOf returns n depths from the beginning to the end.
@@ -143,12 +154,15 @@ func (o *evalOptions) makeCases(ctx context.Context, m evalMethod, checkpoint *m
 			}
 			return len(prompt.Tokens), nil
 		},
-		QA: o.qa,
+		QA: o.data.qa,
 	}
 	start, made := time.Now(), 0
 	var cases []evalCase
 	for _, tokens := range o.contexts {
 		for _, t := range o.tasks {
+			if t.Given() {
+				continue
+			}
 			c := evalCase{task: t, tokens: tokens}
 			if c.samples, c.err = o.samplesOf(g, t, tokens, checkpoint.Config.Context); c.err != nil {
 				if ctx.Err() != nil || !isCaseError(c.err) {
@@ -158,6 +172,17 @@ func (o *evalOptions) makeCases(ctx context.Context, m evalMethod, checkpoint *m
 			made += len(c.samples)
 			cases = append(cases, c)
 		}
+	}
+	for _, t := range o.tasks {
+		if !t.Given() {
+			continue
+		}
+		c, err := o.givenCase(g, t, checkpoint.Config.Context)
+		if err != nil {
+			return nil, err
+		}
+		made += len(c.samples)
+		cases = append(cases, c)
 	}
 	log.Info().Int("samples", made).Dur("ms", time.Since(start)).Msg("questions made")
 	return cases, nil

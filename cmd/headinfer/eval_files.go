@@ -17,7 +17,8 @@ import (
 type evalRecord struct {
 	Method       string   `json:"method"`
 	Task         string   `json:"task"`
-	Tokens       int      `json:"tokens"` // asked for
+	ID           string   `json:"id,omitempty"` // of a question of --data
+	Tokens       int      `json:"tokens"`       // asked for, or the most that were allowed
 	PromptTokens int      `json:"prompt_tokens"`
 	Depth        *float64 `json:"depth"` // null for a task without
 	Seed         uint64   `json:"seed"`
@@ -27,6 +28,7 @@ type evalRecord struct {
 	Stop         string   `json:"stop"`
 	AnswerTokens int      `json:"answer_tokens"`
 	Score        float64  `json:"score"`
+	F1           *float64 `json:"f1,omitempty"` // of answers in words
 	Seconds      float64  `json:"seconds"`
 }
 
@@ -58,11 +60,19 @@ func createEvalOutput(dir string) (*evalOutput, error) {
 
 // add writes an answer, whole, at once: an interrupt loses none.
 func (o *evalOutput) add(r evalRecord) error {
-	if err := o.lines.Encode(r); err != nil {
-		return fmt.Errorf("%w: %w", errEvalOutput, err)
+	if err := o.line(r); err != nil {
+		return err
 	}
 	if r.Depth != nil {
 		o.answers = append(o.answers, evalRecord{Method: r.Method, Task: r.Task, Tokens: r.Tokens, Depth: r.Depth, Score: r.Score})
+	}
+	return nil
+}
+
+// line writes a record, whole.
+func (o *evalOutput) line(r any) error {
+	if err := o.lines.Encode(r); err != nil {
+		return fmt.Errorf("%w: %w", errEvalOutput, err)
 	}
 	return nil
 }
