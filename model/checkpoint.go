@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"headinfer/model/hub"
 	"headinfer/model/tokenizer"
 )
 
@@ -35,6 +36,11 @@ var ErrNotFound = errors.New("model not found")
 // and the path of a config.json or of a directory with one. Random weights
 // depend on a seed, ?seed=N at the end, which is 1 otherwise.
 //
+// hf:OWNER/NAME[@REVISION][:FILE.gguf] is a model of the hub, which is fetched
+// if the cache does not have it. That can take long and cannot be ended; to be
+// able to, and to be told how it goes, call hub.Hub.Find first and open what it
+// returns.
+//
 // A model with random weights takes texts of any length, as its tokens are
 // bytes and nothing was trained. The error matches ErrNotFound if there is
 // nothing at the path, or no shape of that name.
@@ -56,6 +62,13 @@ func read(path string) (*Checkpoint, error) {
 	}
 	if strings.HasPrefix(path, randomPrefix) {
 		return openRandom(path)
+	}
+	if hub.IsPath(path) {
+		local, err := fromHub(path)
+		if err != nil {
+			return nil, err
+		}
+		path = local
 	}
 	info, err := os.Stat(path)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"headinfer/model/hub"
 	"headinfer/model/safetensors"
 	"headinfer/model/tokenizer"
 )
@@ -163,12 +164,17 @@ func (h *hfConfig) shape(path string) (Config, error) {
 	return c, errors.Join(missing...)
 }
 
-// nameOf calls a model after the directory of its config.json.
+// nameOf calls a model after the directory of its config.json, or, in a cache of
+// the hub, as the hub does.
 func nameOf(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
-	return filepath.Base(filepath.Dir(path))
+	dir := filepath.Dir(path)
+	if name, ok := hub.NameOf(dir); ok {
+		return name
+	}
+	return filepath.Base(dir)
 }
 
 // withConfig adds what tokenizer.json leaves out: the special tokens' roles and
