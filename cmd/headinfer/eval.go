@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"headinfer/config"
 	"headinfer/eval"
 	"headinfer/model"
 	"headinfer/pipelines"
@@ -21,6 +19,8 @@ import (
 // evalOptions are the flags of eval.
 type evalOptions struct {
 	overrides
+	forcedOptions
+	headsOptions
 	methods   []string
 	model     string
 	memory    string
@@ -29,13 +29,14 @@ type evalOptions struct {
 	depths    int
 	samples   int
 	seed      uint64
-	questions string
+	files     []string // of --data
 	out       string
 	asJSON    bool
+	said      func(flag string) bool // whether the user gave it
 
 	contexts []int // in tokens, ascending
 	tasks    []eval.Task
-	qa       *eval.QA // nil: no file
+	data     evalData
 }
 
 func newEval() *cobra.Command {
@@ -44,7 +45,8 @@ func newEval() *cobra.Command {
 		Use:   "eval",
 		Short: "Ask about long texts with known answers, and score methods side by side",
 		Long: `Ask questions with known answers about texts of chosen lengths, and score the
-answers as RULER does: the share of the expected strings that an answer holds.
+answers as RULER does: the share of the expected strings that an answer holds;
+those of a benchmark's file as the benchmark does.
 Every method is asked the same questions, of the same texts, and decodes
 greedily. The lengths are those of whole prompts in the model's own tokens,
 within 1%.
@@ -53,39 +55,61 @@ Tasks with a depth (` + strings.Join(tasksWithDepth(), ", ") + `) are asked --sa
 --depths depths, from the beginning of the text to its end; the others as often.
 A model without a chat template is asked in plain text.
 
+--data names files that you have; nothing is fetched. Their texts are taken as
+they are (but for qa, whose paragraphs are put together): a question is skipped,
+and counted, if its prompt is longer than the longest --context, or than the
+model's context if --context is not given. All others are asked, or the first
+--samples of them if that is given. Files are JSON, an array or a record a line;
+Parquet is not read. Of SCBench, every turn is a question of its own about the
+context; turns do not follow each other.
+
 The folder of --out gets samples.jsonl, with every answer, and for each method
 and task with a depth a heat map, NAME.svg and NAME.png. What does not fit in
 memory or in the model's context has no score, with the reason below the table.
 
 Tasks:
 ` + taskList() + `
+` + perplexityHelp + `
+` + headsHelp + `
 Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
 
 Exit code: 0 if at least one question was answered, 1 if none was or the device
 failed, 2 wrong usage, 130 interrupted (what was done is printed and kept).`,
-		Example: `  headinfer eval --method standard,adaptive,tiled --task all --context 1Ki,4Ki,16Ki`,
-		Args:    usageArgs(cobra.NoArgs),
+		Example: `  headinfer eval --method standard,adaptive,tiled --task all --context 1Ki,4Ki,16Ki
+  headinfer eval --method adaptive,int8,streaming-llm --task perplexity --context 4Ki
+  headinfer eval --find-heads out/heads.tsv --streaming 0.5
+  headinfer eval --model DIR --data longbench-v2=data.json --data scbench=scbench_kv.jsonl --context 128Ki`,
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case o.findHeads != "":
+				return o.runHeads(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
+			case o.wantsPerplexity():
+				return o.runPerplexity(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
+			}
 			report, err := o.run(c.Context(), c.ErrOrStderr())
 			if report == nil {
 				return err
 			}
-			return errors.Join(err, report.write(c.OutOrStdout(), o.asJSON))
+			return errors.Join(err, writeReport(c.OutOrStdout(), o.asJSON, report))
 		},
 	}
 	f := c.Flags()
+	o.said = f.Changed
 	f.StringSliceVar(&o.methods, "method", []string{"adaptive"}, "methods to compare")
 	f.StringVar(&o.model, "model", "", "short for --set model.path=")
-	f.StringSliceVar(&o.taskNames, "task", []string{"niah_single"}, "tasks, or all (qa only with --questions)")
-	f.StringSliceVar(&o.texts, "context", []string{"1Ki", "4Ki"}, "prompt lengths in tokens")
+	f.StringSliceVar(&o.taskNames, "task", nil, "tasks, or all that need no file but those of --data (default niah_single, or the tasks of --data)")
+	f.StringSliceVar(&o.texts, "context", []string{"1Ki", "4Ki"}, "prompt lengths in tokens; the longest limits the prompts of --data")
 	f.IntVar(&o.depths, "depths", 5, "depths of the fact")
-	f.IntVar(&o.samples, "samples", 1, "questions at each length and depth")
+	f.IntVar(&o.samples, "samples", 1, "questions at each length and depth; of each file of --data all, unless given")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the questions and texts")
-	f.StringVar(&o.questions, "questions", "", "a file in SQuAD's format, for the task qa")
+	f.StringArrayVar(&o.files, "data", nil, "TASK=FILE: the questions of qa (SQuAD's format), longbench-v2 or scbench (repeatable)")
 	f.StringVar(&o.memory, "device-memory", "", "short for --set device.memory=")
 	f.StringVar(&o.out, "out", "out/eval", "where answers and heat maps go")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	o.flags(c)
+	o.forcedFlags(f)
+	o.headsFlags(f)
 	return c
 }
 
@@ -102,19 +126,9 @@ func tasksWithDepth() []string {
 func taskList() string {
 	var out strings.Builder
 	for _, t := range eval.Tasks() {
-		fmt.Fprintf(&out, "  %-16s %s\n", t.Name, t.Doc)
+		fmt.Fprintf(&out, "  %-21s %s\n", t.Name, t.Doc)
 	}
 	return out.String()
-}
-
-// write prints the report.
-func (r *evalReport) write(w io.Writer, asJSON bool) error {
-	if !asJSON {
-		return r.print(w)
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
 
 // check reads the flags.
@@ -132,42 +146,11 @@ func (o *evalOptions) check() error {
 		return usage(errors.New("--out names no folder"))
 	}
 	o.methods = distinct(o.methods)
-	if o.questions != "" {
-		if o.qa, err = eval.ReadQA(o.questions); err != nil {
-			return usage(fmt.Errorf("--questions: %w", err))
-		}
+	if err = o.data.read(o.files); err != nil {
+		return usage(fmt.Errorf("--data: %w", err))
 	}
 	o.short(o.model, o.memory)
-	return o.findTasks()
-}
-
-// findTasks reads --task.
-func (o *evalOptions) findTasks() error {
-	for _, name := range distinct(o.taskNames) {
-		if name == "all" {
-			o.tasks = eval.Tasks()
-			if o.qa == nil {
-				o.tasks = slices.DeleteFunc(o.tasks, func(t eval.Task) bool { return t.Name == "qa" })
-			}
-			return nil
-		}
-		t, ok := eval.Find(name)
-		if !ok {
-			hint := ""
-			if near := config.Nearest(name, eval.Names()); near != "" {
-				hint = fmt.Sprintf("; did you mean %q?", near)
-			}
-			return usage(fmt.Errorf("--task: no task %q; there are %s, and all%s", name, strings.Join(eval.Names(), ", "), hint))
-		}
-		if t.Name == "qa" && o.qa == nil {
-			return usage(errors.New("--task qa needs questions; name a file in SQuAD's format with --questions"))
-		}
-		o.tasks = append(o.tasks, t)
-	}
-	if len(o.tasks) == 0 {
-		return usage(errors.New("--task names no task"))
-	}
-	return nil
+	return usage(o.findTasks())
 }
 
 // distinct drops what was named before.
@@ -192,6 +175,11 @@ func (o *evalOptions) run(ctx context.Context, errOut io.Writer) (*evalReport, e
 	if err != nil {
 		return nil, interrupted(ctx, err, "no question was answered")
 	}
+	return o.ask(ctx, methods, cases, log)
+}
+
+// ask asks every method the cases' questions; its results are run's.
+func (o *evalOptions) ask(ctx context.Context, methods []evalMethod, cases []evalCase, log zerolog.Logger) (*evalReport, error) {
 	out, err := createEvalOutput(o.out)
 	if err != nil {
 		return nil, usage(fmt.Errorf("--out: %w", err))

@@ -23,7 +23,7 @@ func (o *evalOptions) measureMethod(ctx context.Context, m evalMethod, cases []e
 	}
 	report.Device = dev.Info().Name
 	engine, done, err := startEngine(m.pipeline, dev, log)
-	short := "" // why no more is tried
+	short, tooLong := "", 0 // why no more is tried, from which length on
 	if errors.Is(err, kernels.ErrBudget) {
 		short, err = err.Error(), nil
 	}
@@ -38,11 +38,11 @@ func (o *evalOptions) measureMethod(ctx context.Context, m evalMethod, cases []e
 	trimmed := 0 // the length that memory was made free for
 	for i := range cases {
 		c := &cases[i]
-		cell := evalCell{Method: m.name, Task: c.task.Name, Tokens: c.tokens, of: len(c.samples), number: i}
+		cell := newEvalCell(m.name, c, i)
 		switch {
 		case c.err != nil:
 			cell.Error = c.err.Error()
-		case short != "":
+		case short != "" && c.promptOf(0) >= tooLong:
 			cell.Error = short
 		default:
 			if c.tokens != trimmed {
@@ -56,7 +56,8 @@ func (o *evalOptions) measureMethod(ctx context.Context, m evalMethod, cases []e
 				cell.Error = err.Error()
 			}
 			if isShort(err) {
-				short = fmt.Sprintf("not tried: %d tokens did not fit", c.tokens)
+				tooLong = c.promptOf(cell.Samples)
+				short = fmt.Sprintf("not tried: %d tokens did not fit", tooLong)
 			}
 		}
 		if cell.Samples > 0 || cell.Error != "" {
@@ -83,18 +84,23 @@ func (o *evalOptions) measureCase(ctx context.Context, m evalMethod, e *stages.E
 			return err
 		}
 		r := evalRecord{
-			Method: m.name, Task: s.Task, Tokens: s.Tokens, PromptTokens: answer.PromptTokens, Seed: s.Seed,
+			Method: m.name, Task: s.Task, ID: s.ID, Tokens: s.Tokens, PromptTokens: answer.PromptTokens, Seed: s.Seed,
 			Question: s.Question, Expected: s.Expected, Answer: answer.Answer, Stop: answer.Stop, AnswerTokens: answer.AnswerTokens,
 			Score: eval.Score(c.task, answer.Answer, s.Expected), Seconds: time.Since(asked).Seconds(),
 		}
 		if c.task.Depth {
 			r.Depth = &s.Depth
 		}
+		if c.task.Words {
+			f1 := eval.F1(r.Answer, r.Expected)
+			r.F1 = &f1
+		}
 		if err := out.add(r); err != nil {
 			return err
 		}
 		total += r.Score
 		cell.Samples++
+		cell.count(r, s.Groups)
 		cell.answers = append(cell.answers, r.Answer)
 		cell.scores = append(cell.scores, r.Score)
 		cell.Score = total / float64(cell.Samples)

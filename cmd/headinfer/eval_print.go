@@ -32,11 +32,12 @@ type evalMethodName struct {
 type evalCell struct {
 	Method  string  `json:"method"`
 	Task    string  `json:"task"`
-	Tokens  int     `json:"tokens"` // asked for
+	Tokens  int     `json:"tokens"` // asked for, or the most that were allowed
 	Error   string  `json:"error,omitempty"`
 	Samples int     `json:"samples"` // answered
 	Score   float64 `json:"score"`   // mean, 0 to 1
 	Seconds float64 `json:"seconds"` // of all samples
+	evalGiven
 
 	of      int // samples there are
 	number  int // of the case
@@ -131,6 +132,7 @@ func (r *evalReport) print(w io.Writer) error {
 			fmt.Fprintf(&out, "%s is lossy: %s\n", m.Name, what)
 		}
 	}
+	r.skipped(&out)
 	for _, file := range r.Files {
 		fmt.Fprintf(&out, "written: %s\n", file)
 	}
@@ -161,6 +163,7 @@ func (r *evalReport) table() table {
 			}
 			rows[name] = true
 			t = append(t, r.row(c))
+			t = append(t, r.partRows(c)...)
 		}
 	}
 	return t
@@ -177,11 +180,15 @@ func (r *evalReport) row(of evalCell) []string {
 			continue
 		}
 		samples = max(samples, c.Samples)
-		text := strconv.FormatFloat(math.Round(1000*c.Score)/10, 'f', 1, 64)
+		text := inPercent(c.Score)
 		if c.Samples < c.of {
 			text += fmt.Sprintf(" (%d of %d)", c.Samples, c.of)
 		}
 		scores = append(scores, text)
 	}
-	return append([]string{of.Task, strconv.Itoa(of.Tokens), strconv.Itoa(samples)}, scores...)
+	return append([]string{of.Task, of.length(), strconv.Itoa(samples)}, scores...)
+}
+
+func inPercent(score float64) string {
+	return strconv.FormatFloat(math.Round(1000*score)/10, 'f', 1, 64)
 }

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"headinfer/eval"
+	"headinfer/model"
+)
+
+// runPerplexity runs the verb and reads what it prints with --json, and what it
+// wrote.
+func runPerplexity(t *testing.T, args ...string) (r forcedReport, lines []forcedRecord) {
+	t.Helper()
+	dir := t.TempDir()
+	stdout, stderr, code := headinfer(t, dir, append([]string{"eval", "--task", "perplexity", "--json", "--device", "cpu", "--out", "out"}, args...)...)
+	if code != 0 {
+		t.Fatalf("%q: exit code %d: %s", args, code, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%q: %v in %s", args, err, stdout)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "out", "samples.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var one forcedRecord
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		lines = append(lines, one)
+	}
+	return r, lines
+}
+
+// TestPerplexityOfExactMethods has no loss: tiles of any shape give the same
+// logits. The rows are the means of their texts.
+func TestPerplexityOfExactMethods(t *testing.T) {
+	t.Parallel()
+	r, lines := runPerplexity(t, "--method", "adaptive,tiled,headinfer-1", "--context", "700,400", "--forced", "50", "--samples", "2",
+		"--set", "heads.attention.span=96")
+	if len(r.Rows) != 6 || len(lines) != 12 || r.Model != "builtin" || r.Forced != 50 {
+		t.Fatalf("%d rows, %d texts of %d tokens of %s", len(r.Rows), len(lines), r.Forced, r.Model)
+	}
+	for i, row := range r.Rows {
+		if row.Texts != 2 || row.ForcedTokens != 100 || row.AnswerTokens < 20 || row.AnswerTokens > 80 || row.Error != "" || row.Seconds <= 0 {
+			t.Errorf("row %+v", row)
+		}
+		of := slices.DeleteFunc(slices.Clone(lines), func(l forcedRecord) bool { return l.Method != row.Method || l.Tokens != row.Tokens })
+		loss := 0.0
+		for _, l := range of {
+			if l.TextTokens < row.Tokens*99/100 || l.TextTokens > row.Tokens*101/100 || l.ForcedTokens != 50 {
+				t.Errorf("text %+v", l)
+			}
+			loss += math.Log(*l.Perplexity) / float64(len(of))
+		}
+		if d := loss - math.Log(*row.Perplexity); math.Abs(d) > 1e-9 {
+			t.Errorf("%+v: the texts' mean loss is %g more", row, d)
+		}
+		first := r.Rows[i%2]
+		if row.Method == r.Methods[0].Name {
+			if row.Against != nil {
+				t.Errorf("%s is compared with itself", row.Method)
+			}
+			continue
+		}
+		if a := row.Against; a == nil || a.Divergence > 1e-6 || a.LogitError > 1e-4 || a.SameToken != 1 {
+			t.Errorf("%s at %d tokens beside %s: %+v", row.Method, row.Tokens, r.Methods[0].Name, a)
+		}
+		if d := *row.Perplexity / *first.Perplexity; math.Abs(d-1) > 1e-5 || first.Tokens != row.Tokens {
+			t.Errorf("%s has a perplexity of %g at %d tokens, %s of %g at %d", row.Method, *row.Perplexity, row.Tokens, first.Method, *first.Perplexity, first.Tokens)
+		}
+		// The built-in model finds what it is asked for.
+		if *row.AnswerPerplexity > 1.5 || *row.AnswerPerplexity >= *row.Perplexity {
+			t.Errorf("%s: perplexity %g of answers, %g of all", row.Method, *row.AnswerPerplexity, *row.Perplexity)
+		}
+	}
+}
+
+// TestPerplexityOfLossyMethods shows what a window loses.
+func TestPerplexityOfLossyMethods(t *testing.T) {
+	t.Parallel()
+	r, _ := runPerplexity(t, "--method", "adaptive,streaming-llm", "--context", "2500", "--samples", "1", "--forced", "100")
+	exact, lossy := r.Rows[0], r.Rows[1]
+	if len(r.Methods[0].Lossy) != 0 || len(r.Methods[1].Lossy) == 0 {
+		t.Errorf("methods %+v", r.Methods)
+	}
+	if a := lossy.Against; a == nil || a.Divergence < 0.01 || a.LogitError < 0.1 || a.SameToken >= 1 || *lossy.AnswerPerplexity < 1.1**exact.AnswerPerplexity {
+		t.Errorf("nothing is lost: %+v beside %+v", lossy, exact)
+	}
+}
+
+// TestPerplexityWithoutRoom has a reason where there are no figures.
+func TestPerplexityWithoutRoom(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, code := headinfer(t, t.TempDir(), "eval", "--task", "perplexity", "--model", "random:tiny", "--device", "cpu", "--device-memory", "16MiB",
+		"--method", "standard,tiled", "--context", "90,600,9k", "--samples", "1", "--forced", "4")
+	for _, want := range []string{
+		"standard at 90 tokens: eval: task niah_multiquery: too few tokens", "standard at 9000 tokens: ", "is left",
+		"divergence, logit error and same token: beside standard\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("exit code %d, printed %s\nwithout %q; on stderr %s", code, stdout, want, stderr)
+		}
+	}
+	if code != 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// TestPerplexityMistakes ends with the exit code of usage.
+func TestPerplexityMistakes(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		"--task perplexity is measured by itself; ": {"--task", "perplexity,vt"},
+		"--forced is 0; expected 1 or more":         {"--task", "perplexity", "--forced", "0"},
+		`no method "adaptiv"`:                       {"--task", "perplexity", "--method", "adaptiv"},
+		"nothing at \"nowhere\"":                    {"--task", "perplexity", "--model", "nowhere"},
+		"--context: a prompt of 0 tokens":           {"--task", "perplexity", "--context", "0"},
+	} {
+		stdout, stderr, code := headinfer(t, t.TempDir(), append([]string{"eval"}, args...)...)
+		if code != exitUsage || !strings.Contains(stderr, want) || stdout != "" {
+			t.Errorf("%q: exit code %d, %q on stdout, on stderr %s", args, code, stdout, stderr)
+		}
+	}
+}
+
+// TestForcedText has facts, then questions and the answers that the text gives.
+func TestForcedText(t *testing.T) {
+	r := random(t)
+	checkpoint, err := model.Open("builtin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := checkpoint.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	task, _ := eval.Find(forcedTask)
+	for range 5 {
+		o := evalOptions{tasks: []eval.Task{task}, forcedOptions: forcedOptions{forced: 1 + r.IntN(200)}}
+		tokens, seed := 500+r.IntN(2000), r.Uint64()
+		text, err := o.forcedText(checkpoint, tokens, seed)
+		if err != nil {
+			t.Fatalf("%d tokens of which %d forced, seed %d: %v", tokens, o.forced, seed, err)
+		}
+		if n := len(text.ids); n*100 < tokens*99 || n*100 > tokens*101 || len(text.answer) != o.forced {
+			t.Errorf("%d tokens with %d forced; asked for %d with %d", n, len(text.answer), tokens, o.forced)
+		}
+		again, err := o.forcedText(checkpoint, tokens, seed)
+		if err != nil || !slices.Equal(again.ids, text.ids) {
+			t.Errorf("the same again is another text; error %v", err)
+		}
+		ids, forced := text.split()
+		read := checkpoint.Tokenizer.Decode(ids)
+		if strings.Contains(read, "Question:") || !strings.HasPrefix(checkpoint.Tokenizer.Decode(forced), "\n\nQuestion: What is the "[:min(o.forced, 2)]) {
+			t.Errorf("%q is read before %q", read[max(0, len(read)-40):], checkpoint.Tokenizer.Decode(forced))
+		}
+		// Whole answers, those marked, are sentences of what was read.
+		for i := 0; i < len(forced); {
+			j := i
+			for j < len(forced) && text.answer[j] == text.answer[i] {
+				j++
+			}
+			part := checkpoint.Tokenizer.Decode(forced[i:j])
+			whole := j < len(forced)
+			if text.answer[i] && whole && !strings.Contains(read, strings.TrimPrefix(part, " ")) {
+				t.Errorf("%q is an answer that the text does not give", part)
+			}
+			if !text.answer[i] && whole && !(strings.HasPrefix(part, "\n\nQuestion: What is the ") && strings.HasSuffix(part, "?\nAnswer:")) {
+				t.Errorf("%q is no question", part)
+			}
+			i = j
+		}
+	}
+}
+
+// TestPairs says what is missing in a text.
+func TestPairs(t *testing.T) {
+	got, err := pairs(eval.Sample{Text: "A title\n\nThe pin of the inn is 71234. It rained.\" The old code of it is 1.", Expected: []string{"1", "71234"}})
+	want := []pair{{"What is the old code of it?", "The old code of it is 1."}, {"What is the pin of the inn?", "The pin of the inn is 71234."}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, error %v", got, err)
+	}
+	for text, want := range map[string]string{"The pin is 6.": "no sentence of the text says that something is 5", "It rained. is 5.": "says of nothing"} {
+		if _, err := pairs(eval.Sample{Task: "niah", Text: text, Expected: []string{"5"}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v; expected %q", text, err, want)
+		}
+	}
+}
+
+// TestForcedMath compares with figures worked out by hand, and with sums over
+// probabilities.
+func TestForcedMath(t *testing.T) {
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+			t.Errorf("%s is %g; expected %g", what, got, want)
+		}
+	}
+	// Probabilities 1/2, 1/4, 1/4, and 1/4, 1/2, 1/4.
+	a := []float32{float32(math.Log(2)) + 300, 300, 300}
+	b := []float32{-300, float32(math.Log(2)) - 300, -300}
+	near("the sum's logarithm", logSum(a), 300+math.Log(4))
+	near("a likely token's loss", lossOf(a, 0), math.Log(2))
+	near("another's", lossOf(a, 2), math.Log(4))
+	near("even odds", oddsOf(a, 0), 0)
+	near("odds of one to three", oddsOf(a, 1), -math.Log(3))
+	near("odds of what is all but sure", oddsOf([]float32{50, 0, 0}, 0), 50-math.Log(2))
+	// 1/2·ln 2 + 1/4·ln(1/2) = 1/4·ln 2; float32 rounds the logits at 300.
+	if got := divergence(a, b); math.Abs(got-math.Log(2)/4) > 1e-4 {
+		t.Errorf("the divergence is %g; expected %g", got, math.Log(2)/4)
+	}
+	near("that of the same", divergence(a, a), 0)
+	// The deviations are −1, 0 and 1: a variance of 2/3.
+	near("the logit error", logitError([]float32{-1, 0, 1}, []float32{-1, 0.5, 0.9}), 0.5/math.Sqrt(2.0/3))
+	near("that of the same", logitError([]float32{7, 7}, []float32{7, 7}), 0)
+	if likeliest([]float32{1, 3, 3, 2}) != 1 {
+		t.Error("the most likely token is not the first of equals")
+	}
+	r := random(t)
+	for range 20 {
+		want, got := make([]float32, 2+r.IntN(300)), []float32(nil)
+		for i := range want {
+			want[i] = float32(4 * r.NormFloat64())
+			got = append(got, want[i]+float32(r.NormFloat64()))
+		}
+		share := func(logits []float32) []float64 {
+			var p []float64
+			sum := 0.0
+			for _, l := range logits {
+				p = append(p, math.Exp(float64(l)))
+				sum += p[len(p)-1]
+			}
+			for i := range p {
+				p[i] /= sum
+			}
+			return p
+		}
+		p, q := share(want), share(got)
+		kl := 0.0
+		for i := range p {
+			kl += p[i] * math.Log(p[i]/q[i])
+		}
+		token := r.Int32N(int32(len(want)))
+		near("the divergence", divergence(want, got), kl)
+		near("the loss", lossOf(want, token), -math.Log(p[token]))
+		near("the odds", oddsOf(want, token), math.Log(p[token]/(1-p[token])))
+	}
+}
+
+// TestForcedSums adds up texts, and has no figure where there is none.
+func TestForcedSums(t *testing.T) {
+	var all, one forcedSums
+	if f := all.figures(); f.Perplexity != nil || f.AnswerPerplexity != nil || f.Against != nil {
+		t.Errorf("figures of nothing: %+v", f)
+	}
+	even, sure := []float32{0, 0}, []float32{80, 0}
+	one.step(1, false, even, nil)
+	one.step(0, true, sure, even)
+	all.add(one)
+	all.add(one)
+	f := all.figures()
+	if f.ForcedTokens != 4 || f.AnswerTokens != 2 || math.Abs(*f.Perplexity-math.Sqrt2) > 1e-9 || math.Abs(*f.AnswerPerplexity-1) > 1e-9 {
+		t.Errorf("%+v, perplexity %g, of answers %g", f, *f.Perplexity, *f.AnswerPerplexity)
+	}
+	if a := f.Against; a == nil || a.SameToken != 1 || math.Abs(a.Divergence-(40-math.Ln2)) > 1e-9 {
+		t.Errorf("%+v", a)
+	}
+	all.loss = math.Inf(1)
+	if f := all.figures(); f.Perplexity != nil {
+		t.Error("a perplexity that JSON cannot write")
+	}
+}
+
+// TestForcedTable has rows by length, and dashes where nothing was measured.
+func TestForcedTable(t *testing.T) {
+	two := 2.0
+	figures := forcedFigures{ForcedTokens: 8, Perplexity: &two, AnswerPerplexity: nil}
+	against := figures
+	against.Against = &forcedAgainst{Divergence: 0.5, LogitError: 1e-7, SameToken: 0.875}
+	r := forcedReport{
+		Methods: []evalMethodName{{Name: "a"}, {Name: "b", Lossy: []string{"much"}}},
+		Rows: []forcedRow{
+			{Method: "a", Tokens: 10, Texts: 1, forcedFigures: figures}, {Method: "a", Tokens: 20, Error: "no room"},
+			{Method: "b", Tokens: 10, Texts: 1, forcedFigures: against},
+		},
+	}
+	var out strings.Builder
+	if err := r.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"a 10 1 8 2.0000 — — — — b 10 1 8 2.0000 — 0.500 1.00e-07 87.5 a 20 0 0 — — — — — divergence, logit error and same token: beside a",
+		"b is lossy: much", "a at 20 tokens: no room",
+	} {
+		if got := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(got, want) {
+			t.Errorf("printed %s\nwithout %q", out.String(), want)
+		}
+	}
+}
