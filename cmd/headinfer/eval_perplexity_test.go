@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"headinfer/eval"
 	"headinfer/model"
 )
@@ -39,42 +41,28 @@ func runPerplexity(t *testing.T, args ...string) (r forcedReport, lines []forced
 	return r, lines
 }
 
-// TestPerplexityOfExactMethods has no loss: tiles of any shape give the same
-// logits. The rows are the means of their texts.
-func TestPerplexityOfExactMethods(t *testing.T) {
+// TestPerplexity has rows that are the means of their texts, and the second
+// method's beside the first's.
+func TestPerplexity(t *testing.T) {
 	t.Parallel()
-	r, lines := runPerplexity(t, "--method", "adaptive,tiled,headinfer-1", "--context", "700,400", "--forced", "50", "--samples", "2",
-		"--set", "heads.attention.span=96")
-	if len(r.Rows) != 6 || len(lines) != 12 || r.Model != "builtin" || r.Forced != 50 {
+	r, lines := runPerplexity(t, "--method", "adaptive,layer-wise", "--context", "400,300", "--forced", "40", "--samples", "2")
+	if len(r.Rows) != 4 || len(lines) != 8 || r.Model != "builtin" || r.Forced != 40 || len(r.Methods) != 2 {
 		t.Fatalf("%d rows, %d texts of %d tokens of %s", len(r.Rows), len(lines), r.Forced, r.Model)
 	}
 	for i, row := range r.Rows {
-		if row.Texts != 2 || row.ForcedTokens != 100 || row.AnswerTokens < 20 || row.AnswerTokens > 80 || row.Error != "" || row.Seconds <= 0 {
-			t.Errorf("row %+v", row)
+		if row.Texts != 2 || row.ForcedTokens != 80 || row.AnswerTokens < 15 || row.AnswerTokens > 65 || row.Error != "" || row.Seconds <= 0 ||
+			row.Method != r.Methods[i/2].Name || row.Tokens != []int{300, 400}[i%2] || (row.Against != nil) != (i >= 2) {
+			t.Errorf("row %d is %+v", i, row)
 		}
-		of := slices.DeleteFunc(slices.Clone(lines), func(l forcedRecord) bool { return l.Method != row.Method || l.Tokens != row.Tokens })
 		loss := 0.0
-		for _, l := range of {
-			if l.TextTokens < row.Tokens*99/100 || l.TextTokens > row.Tokens*101/100 || l.ForcedTokens != 50 {
+		for _, l := range lines[2*i : 2*i+2] {
+			if l.Method != row.Method || l.Tokens != row.Tokens || l.TextTokens*100 < row.Tokens*99 || l.TextTokens*100 > row.Tokens*101 || l.ForcedTokens != 40 {
 				t.Errorf("text %+v", l)
 			}
-			loss += math.Log(*l.Perplexity) / float64(len(of))
+			loss += math.Log(*l.Perplexity) / 2
 		}
 		if d := loss - math.Log(*row.Perplexity); math.Abs(d) > 1e-9 {
 			t.Errorf("%+v: the texts' mean loss is %g more", row, d)
-		}
-		first := r.Rows[i%2]
-		if row.Method == r.Methods[0].Name {
-			if row.Against != nil {
-				t.Errorf("%s is compared with itself", row.Method)
-			}
-			continue
-		}
-		if a := row.Against; a == nil || a.Divergence > 1e-6 || a.LogitError > 1e-4 || a.SameToken != 1 {
-			t.Errorf("%s at %d tokens beside %s: %+v", row.Method, row.Tokens, r.Methods[0].Name, a)
-		}
-		if d := *row.Perplexity / *first.Perplexity; math.Abs(d-1) > 1e-5 || first.Tokens != row.Tokens {
-			t.Errorf("%s has a perplexity of %g at %d tokens, %s of %g at %d", row.Method, *row.Perplexity, row.Tokens, first.Method, *first.Perplexity, first.Tokens)
 		}
 		// The built-in model finds what it is asked for.
 		if *row.AnswerPerplexity > 1.5 || *row.AnswerPerplexity >= *row.Perplexity {
@@ -83,17 +71,68 @@ func TestPerplexityOfExactMethods(t *testing.T) {
 	}
 }
 
-// TestPerplexityOfLossyMethods shows what a window loses.
-func TestPerplexityOfLossyMethods(t *testing.T) {
+// TestPerplexityShowsWhatIsLost measures the same model with tiles of other
+// shapes, which lose nothing, and with a window.
+func TestPerplexityShowsWhatIsLost(t *testing.T) {
 	t.Parallel()
-	r, _ := runPerplexity(t, "--method", "adaptive,streaming-llm", "--context", "2500", "--samples", "1", "--forced", "100")
-	exact, lossy := r.Rows[0], r.Rows[1]
-	if len(r.Methods[0].Lossy) != 0 || len(r.Methods[1].Lossy) == 0 {
-		t.Errorf("methods %+v", r.Methods)
+	seed := random(t).Uint64()
+	file, err := createEvalOutput(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if a := lossy.Against; a == nil || a.Divergence < 0.01 || a.LogitError < 0.1 || a.SameToken >= 1 || *lossy.AnswerPerplexity < 1.1**exact.AnswerPerplexity {
-		t.Errorf("nothing is lost: %+v beside %+v", lossy, exact)
+	run := forcedRun{report: &forcedReport{}, file: file, log: zerolog.Nop()}
+	task, _ := eval.Find(forcedTask)
+	for i, sets := range [][]string{
+		nil,
+		{"heads.attention.span=67", "heads.attention.group=3", "documents.chunked-prefill.chunk=111"},
+		{"heads.attention.recent=64", "documents.chunked-prefill.chunk=64"},
+	} {
+		o := evalOptions{overrides: overrides{sets: sets, device: "cpu"}, tasks: []eval.Task{task}, forcedOptions: forcedOptions{forced: 110}}
+		m, err := o.loadTasks("adaptive", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			checkpoint := openBuiltin(t)
+			text, err := o.forcedText(checkpoint, 600, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run.texts = []forcedText{text}
+		}
+		if err := run.measure(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
 	}
+	if err := file.samples.Close(); err != nil {
+		t.Error(err)
+	}
+	methods, rows := run.report.Methods, run.report.Rows
+	if len(rows) != 3 || len(methods[0].Lossy)+len(methods[1].Lossy) != 0 || len(methods[2].Lossy) == 0 {
+		t.Fatalf("%+v of %+v", rows, methods)
+	}
+	whole, tiles, window := rows[0], rows[1], rows[2]
+	if a := tiles.Against; a.Divergence > 1e-6 || a.LogitError > 1e-4 || a.LogitError == 0 || a.SameToken != 1 || math.Abs(*tiles.Perplexity / *whole.Perplexity - 1) > 1e-5 {
+		t.Errorf("tiles lose: %+v beside %+v", a, whole)
+	}
+	if a := window.Against; a.Divergence < 0.01 || a.LogitError < 0.1 || a.SameToken == 1 || *window.AnswerPerplexity < 1.1**whole.AnswerPerplexity {
+		t.Errorf("a window loses nothing: %+v beside %+v", a, whole)
+	}
+}
+
+// openBuiltin opens the built-in model for as long as the test runs.
+func openBuiltin(t *testing.T) *model.Checkpoint {
+	t.Helper()
+	checkpoint, err := model.Open("builtin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := checkpoint.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return checkpoint
 }
 
 // TestPerplexityWithoutRoom has a reason where there are no figures.
@@ -134,15 +173,7 @@ func TestPerplexityMistakes(t *testing.T) {
 // TestForcedText has facts, then questions and the answers that the text gives.
 func TestForcedText(t *testing.T) {
 	r := random(t)
-	checkpoint, err := model.Open("builtin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := checkpoint.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	checkpoint := openBuiltin(t)
 	task, _ := eval.Find(forcedTask)
 	for range 5 {
 		o := evalOptions{tasks: []eval.Task{task}, forcedOptions: forcedOptions{forced: 1 + r.IntN(200)}}
