@@ -100,7 +100,7 @@ func (d *evalData) tasksOf(name string) ([]eval.Task, error) {
 	}
 	t, ok := eval.Find(name)
 	if !ok {
-		return nil, fmt.Errorf(": no task %q; there are %s, %s and all%s", name, strings.Join(eval.Names(), ", "), eval.SCBench, didYouMean(name))
+		return nil, fmt.Errorf(": no task %q; there are %s, %s, perplexity and all%s", name, strings.Join(eval.Names(), ", "), eval.SCBench, didYouMean(name))
 	}
 	if !ready(t) {
 		return nil, fmt.Errorf(" %s needs %s; name it with --data %s=FILE", name, t.Data, name)

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // addedToken is a token that is found in the text before it is split into words.
@@ -12,6 +13,8 @@ type addedToken struct {
 	special bool
 	// lstrip and rstrip take the white space before and after into the token.
 	lstrip, rstrip bool
+	// alone finds it only where no letter, digit or the like is next to it (single_word).
+	alone bool
 }
 
 // matcher cuts added tokens out of a text: the leftmost first, and at one place the longest.
@@ -53,11 +56,12 @@ func newMatcher(tokens []addedToken) *matcher {
 	return m
 }
 
-// cut calls text for what lies between tokens and token for each token. Without special, special tokens count as text,
+// cut calls text for what lies between tokens, with its offset in s, and token for each token. Without special, special tokens count as text,
 // but still hide shorter tokens inside them: that is what the Hugging Face library does.
-func (m *matcher) cut(s string, special bool, token func(int32), text func(string) error) error {
+func (m *matcher) cut(s string, special bool, token func(int32), text func(part string, at int)) {
 	if len(m.tokens) == 0 {
-		return text(s)
+		text(s, 0)
+		return
 	}
 	done := 0
 	for at := m.candidate(s, 0); at < len(s); at = m.candidate(s, at) {
@@ -69,7 +73,7 @@ func (m *matcher) cut(s string, special bool, token func(int32), text func(strin
 		tok := &m.tokens[i]
 		start, end := at, at+len(tok.text)
 		at = end
-		if tok.special && !special {
+		if tok.special && !special || tok.alone && !isAlone(s, start, end) {
 			continue
 		}
 		if tok.lstrip {
@@ -81,17 +85,21 @@ func (m *matcher) cut(s string, special bool, token func(int32), text func(strin
 			end = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
 		}
 		if done < start {
-			if err := text(s[done:start]); err != nil {
-				return err
-			}
+			text(s[done:start], done)
 		}
 		token(tok.id)
 		done = max(done, end)
 	}
-	if done == len(s) {
-		return nil
+	if done < len(s) {
+		text(s[done:], done)
 	}
-	return text(s[done:])
+}
+
+// isAlone says whether neither what ends at start nor what begins at end is a word's character.
+func isAlone(s string, start, end int) bool {
+	before, n := utf8.DecodeLastRuneInString(s[:start])
+	after, m := utf8.DecodeRuneInString(s[end:])
+	return (n == 0 || !isWord(before)) && (m == 0 || !isWord(after))
 }
 
 // candidate is the first place at or after from where a token may begin, or len(s).

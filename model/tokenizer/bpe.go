@@ -1,93 +1,40 @@
 package tokenizer
 
-import (
-	"hash/maphash"
-	"math"
-	"strings"
-	"sync/atomic"
-)
+import "math"
 
-const (
-	cacheSlots    = 1 << 14 // words remembered; a slot holds the last word that hashed to it
-	cacheMaxBytes = 48      // longer words are rare and not worth remembering
-	scanMax       = 48      // up to this many symbols a scan for the best merge beats a heap
-)
+// scanMax is up to how many symbols a scan for the best merge beats a heap.
+const scanMax = 48
 
-// bpe merges the bytes of one word into tokens: always the adjacent pair of the lowest rank, the leftmost among equals,
+// bpe merges the symbols of one word into tokens: always the adjacent pair of the lowest rank, the leftmost among equals,
 // until no pair has a merge.
 type bpe struct {
-	byteID [256]int32 // the token of each byte; where the vocabulary has none, the unknown token or noID
-	lacks  [256]bool  // the vocabulary has no token for the byte
+	alphabet
 	merges mergeTable
 	whole  map[string]int32 // with ignore_merges: a word that is a token is that token; else nil
-
-	seed  maphash.Seed
-	cache []atomic.Pointer[cachedWord]
 }
 
-type cachedWord struct {
-	word string
-	ids  []int32
-}
-
-// mergeWork is scratch that words of one Encode share.
-type mergeWork struct {
-	symbols []symbol
-	heap    mergeHeap
-}
-
-func newBPE() *bpe {
-	return &bpe{seed: maphash.MakeSeed(), cache: make([]atomic.Pointer[cachedWord], cacheSlots)}
-}
-
-// word appends the ids of a non-empty word to out. Bytes without a token are left out before merging.
-func (m *bpe) word(word string, out []int32, w *mergeWork) []int32 {
-	if len(word) == 1 && m.whole == nil {
-		if id := m.byteID[word[0]]; id != noID {
-			out = append(out, id)
-		}
-		return out
-	}
-	if len(word) > cacheMaxBytes {
-		return m.merge(word, out, w)
-	}
-	slot := &m.cache[maphash.String(m.seed, word)%cacheSlots]
-	if c := slot.Load(); c != nil && c.word == word {
-		return append(out, c.ids...)
-	}
-	from := len(out)
-	out = m.merge(word, out, w)
-	ids := make([]int32, len(out)-from)
-	copy(ids, out[from:])
-	// The word is cloned so that the cache doesn't keep the whole text alive.
-	slot.Store(&cachedWord{strings.Clone(word), ids})
-	return out
-}
-
-func (m *bpe) merge(word string, out []int32, w *mergeWork) []int32 {
+func (m *bpe) encode(word string, out []int32, w *work) []int32 {
 	if m.whole != nil {
 		if id, ok := m.whole[word]; ok {
 			return append(out, id)
 		}
 	}
+	from := len(out)
 	if len(word) <= scanMax {
-		return m.mergeByScan(word, out)
+		var few [scanMax]int32
+		out = m.mergeByScan(m.start(word, few[:0], w), out)
+	} else {
+		w.first = m.start(word, w.first[:0], w)
+		out = m.mergeByHeap(w.first, out, w)
 	}
-	return m.mergeByHeap(word, out, w)
+	return m.finish(out, from, w)
 }
 
-// mergeByScan looks through all pairs for each merge: quadratic, and fastest for words of ordinary length.
-func (m *bpe) mergeByScan(word string, out []int32) []int32 {
-	var idArray [scanMax]int32
+// mergeByScan looks through all pairs for each merge: quadratic, and fastest for words of ordinary length. It takes at most
+// scanMax symbols, and changes them.
+func (m *bpe) mergeByScan(ids, out []int32) []int32 {
 	var pairArray [scanMax]mergeResult
-	n := 0
-	for i := range len(word) {
-		if id := m.byteID[word[i]]; id != noID {
-			idArray[n] = id
-			n++
-		}
-	}
-	ids, pairs := idArray[:n], pairArray[:max(n-1, 0)]
+	pairs := pairArray[:max(len(ids)-1, 0)]
 	for i := range pairs {
 		pairs[i] = m.merges.get(ids[i], ids[i+1])
 	}
@@ -119,14 +66,11 @@ type symbol struct {
 	prev, next int32 // -1 at the ends
 }
 
-// mergeByHeap keeps the possible merges in a heap, so that a run of n bytes without a word break takes n log n.
-func (m *bpe) mergeByHeap(word string, out []int32, w *mergeWork) []int32 {
+// mergeByHeap keeps the possible merges in a heap, so that a run of n symbols without a word break takes n log n.
+func (m *bpe) mergeByHeap(ids, out []int32, w *work) []int32 {
 	syms := w.symbols[:0]
-	for i := range len(word) {
-		if id := m.byteID[word[i]]; id != noID {
-			k := int32(len(syms))
-			syms = append(syms, symbol{id: id, prev: k - 1, next: k + 1})
-		}
+	for i, id := range ids {
+		syms = append(syms, symbol{id: id, prev: int32(i) - 1, next: int32(i) + 1})
 	}
 	w.symbols = syms
 	if len(syms) == 0 {

@@ -35,21 +35,22 @@ func TestMergesAgainstPlain(t *testing.T) {
 	letters := []string{"a", "b", "e", "t", "h", " ", "é", "1", "z", "\xff"}
 	for round := range 30 {
 		tok := tiny(t, r, nil)
-		var w mergeWork
+		var w work
+		m := tok.model.(*bpe)
 		for range 100 {
 			var b strings.Builder
 			for range 1 + r.IntN(80) {
 				b.WriteString(letters[r.IntN(len(letters))])
 			}
 			word := b.String()
-			want := plainMerge(tok.bpe, word)
-			if got := tok.bpe.mergeByHeap(word, nil, &w); !slices.Equal(got, want) {
+			want := plainMerge(m, word)
+			if got := m.mergeByHeap(m.start(word, nil, &w), nil, &w); !slices.Equal(got, want) {
 				t.Fatalf("round %d: by heap %q is %v, want %v", round, word, got, want)
 			}
-			if got := tok.bpe.word(word, nil, &w); !slices.Equal(got, want) {
+			if got := tok.cache.encode(m, word, nil, &w); !slices.Equal(got, want) {
 				t.Fatalf("round %d: %q is %v, want %v", round, word, got, want)
 			}
-			if short := word[:min(len(word), scanMax)]; !slices.Equal(tok.bpe.mergeByScan(short, nil), plainMerge(tok.bpe, short)) {
+			if short := word[:min(len(word), scanMax)]; !slices.Equal(m.mergeByScan(m.start(short, nil, &w), nil), plainMerge(m, short)) {
 				t.Fatalf("round %d: by scan %q differs", round, short)
 			}
 		}

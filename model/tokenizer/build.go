@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Sentinels that errors of FromJSON, FromGGUF and WithConfig wrap.
@@ -36,87 +37,135 @@ func (s source) unsupported(format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w: %s", s.file, s.place, ErrUnsupported, fmt.Sprintf(format, args...))
 }
 
-// parts is what both file formats come down to.
+// modelKind is how words become tokens.
+type modelKind uint8
+
+const (
+	bytePairs     modelKind = iota // byte-pair encoding of bytes, spelled in the alphabet of alphabet.go
+	charPairs                      // byte-pair encoding of characters, by a list of merges
+	scoredPairs                    // the same, where any two pieces merge that make one, the best score first
+	unigramHF                      // a unigram model whose scores are float64
+	unigramScored                  // one whose scores are float32
+)
+
+// parts is what all file formats come down to.
 type parts struct {
 	vocabulary source // where the tokens are, for errors
 	merging    source // where the merges are
-	texts      []string
+	kind       modelKind
+	texts      []string         // id → token, "" for an id without one
+	own        map[string]int32 // the tokens that are the model's, and not only added; nil for all
 	merges     [][2]string
+	scores     []float64 // id → score, of the kinds that have them
+	mergeable  []bool    // id → it may come about by merging, and stands in the unigram model's trie; nil for all
+	frozen     []int32   // user-defined pieces of SentencePiece: they are never part of another
 	added      []addedToken
-	addedNFC   []addedToken // those looked for after normalising
-	unknown    int32        // what stands for a byte without a token, or noID
+	normalised []addedToken // those looked for after normalising
+	unknown    int32        // what stands for a part without a token, or noID
+	fuse       bool         // several in a row are one unknown token
+	fallback   bool         // a character without a token becomes the tokens <0xNN> of its bytes
 	ignore     bool         // a word that is a token is not split by merges
 	unmerged   bool         // there are no merges, and there need not be any
 
-	split       splitter
-	nfc, prefix bool
-	lead        []int32
+	normalisers normalisers
+	splitters   []splitter
+	decoder     decoder
+	lead, tail  []int32
 	bos, eos    int32
 	moreEnds    []int32
 	template    string
 }
 
 func (p *parts) build() (*Tokenizer, error) {
-	if len(p.texts) == 0 {
-		return nil, p.vocabulary.invalid("no tokens; convert or download the file again")
-	}
-	if len(p.merges) == 0 && !p.unmerged {
-		return nil, p.merging.invalid("no merges, and byte-level BPE is nothing without them; convert or download the file again")
-	}
 	t := &Tokenizer{
 		texts: p.texts, raw: make([]string, len(p.texts)), ids: make(map[string]int32, len(p.texts)),
-		bpe: newBPE(), split: p.split, nfc: p.nfc, prefix: p.prefix, special: make([]bool, len(p.texts)),
-		added: newMatcher(p.added), addedNFC: newMatcher(p.addedNFC),
-		lead: p.lead, bos: p.bos, eos: p.eos, template: p.template,
+		splitters: p.splitters, cache: newWordCache(), head: p.decoder.head, headTillText: p.decoder.headTillText, special: make([]bool, len(p.texts)),
+		added: newMatcher(p.added), lead: p.lead, tail: p.tail, bos: p.bos, eos: p.eos, template: p.template,
 	}
 	for id, text := range p.texts {
 		if text == "" {
-			return nil, p.vocabulary.invalid("token %d is empty; tokens have at least one character", id)
+			continue
 		}
 		if first, twice := t.ids[text]; twice {
 			return nil, p.vocabulary.invalid("token %s has the ids %d and %d; it may have one", strconv.Quote(text), first, id)
 		}
 		t.ids[text] = int32(id)
-		t.raw[id] = rawBytes(text)
+		t.raw[id] = p.decoder.raw(text)
 	}
-	for _, tok := range slices.Concat(p.added, p.addedNFC) {
-		t.raw[tok.id] = tok.text
+	if len(t.ids) == 0 {
+		return nil, p.vocabulary.invalid("no tokens; convert or download the file again")
+	}
+	for _, tok := range slices.Concat(p.added, p.normalised) {
+		if p.decoder.byteLevel {
+			t.raw[tok.id] = tok.text
+		}
 		t.special[tok.id] = tok.special
 	}
-	for b, r := range byteRune {
-		id, ok := t.ids[string(r)]
-		if !ok {
-			id, t.bpe.lacks[b] = p.unknown, true
+	if len(p.normalisers) > 0 {
+		t.normaliser = p.normalisers
+		// These tokens are looked for in normalised text, so the library normalises them too.
+		for i := range p.normalised {
+			var err error
+			if p.normalised[i].text, _, err = t.normaliser.normalise(p.normalised[i].text); err != nil {
+				return nil, p.vocabulary.invalid("normalising token %d: %v", p.normalised[i].id, err)
+			}
 		}
-		t.bpe.byteID[b] = id
 	}
-	if err := p.fillMerges(t); err != nil {
+	p.normalised = slices.DeleteFunc(p.normalised, func(a addedToken) bool { return a.text == "" })
+	t.addedNormalised = newMatcher(p.normalised)
+	if err := p.buildModel(t); err != nil {
 		return nil, err
-	}
-	if p.ignore {
-		t.bpe.whole = make(map[string]int32, len(p.texts))
-		for id, text := range p.texts {
-			t.bpe.whole[rawBytes(text)] = int32(id)
-		}
 	}
 	t.ends = endTokens(t, p.moreEnds)
 	return t, nil
 }
 
-func (p *parts) fillMerges(t *Tokenizer) error {
-	t.bpe.merges = newMergeTable(len(p.merges))
-	for rank, m := range p.merges {
-		var ids [3]int32
-		for i, text := range []string{m[0], m[1], m[0] + m[1]} {
-			id, ok := t.ids[text]
-			if !ok {
-				return p.merging.at("[%d]", rank).invalid("%s + %s: %s is not a token of the vocabulary; the merges are those of another vocabulary",
-					strconv.Quote(m[0]), strconv.Quote(m[1]), strconv.Quote(text))
-			}
-			ids[i] = id
-		}
-		t.bpe.merges.put(ids[0], ids[1], mergeResult{rank: int32(rank), id: ids[2]})
+// buildModel makes the model, and says which bytes have no token.
+func (p *parts) buildModel(t *Tokenizer) error {
+	ids := p.own
+	if ids == nil {
+		ids = t.ids
 	}
+	rest := fallback{}
+	if p.fallback {
+		rest = newFallback(ids)
+	}
+	if p.kind == unigramHF || p.kind == unigramScored {
+		for _, b := range rest.lacks() {
+			_, ok := ids[string(rune(b))]
+			t.lacks[b] = b >= utf8.RuneSelf || !ok
+		}
+		if p.kind == unigramHF {
+			t.model = buildUnigram[float64](p, rest)
+		} else {
+			t.model = buildUnigram[float32](p, rest)
+		}
+		return nil
+	}
+	m := &bpe{alphabet: alphabet{bytes: p.kind == bytePairs, unknown: p.unknown, fuse: p.fuse, rest: rest, size: int32(len(p.texts))}}
+	t.bytes = m.bytes
+	m.fill(ids)
+	if p.kind == scoredPairs {
+		p.fillScored(m)
+	} else if err := p.fillMerges(m, ids); err != nil {
+		return err
+	}
+	for b := range t.lacks {
+		t.lacks[b] = m.byteID[b] == noID && (!rest.on || rest.bytes[b] == noID)
+	}
+	if p.ignore {
+		m.whole = ids
+		if m.bytes {
+			m.whole = make(map[string]int32, len(ids))
+			for text, id := range ids {
+				m.whole[rawBytes(text)] = id
+			}
+		}
+	}
+	if cut, ok := p.pairCutter(&m.alphabet); ok {
+		t.splitters = append(slices.Clone(t.splitters), cut)
+	}
+	t.model = m
 	return nil
 }
 

@@ -9,7 +9,8 @@ func Bytes() (*Tokenizer, error) {
 	const end = 256
 	p := &parts{
 		vocabulary: source{"tokenizer of bytes", "tokens"}, merging: source{"tokenizer of bytes", "merges"},
-		unknown: noID, bos: noID, eos: end, split: scanner(nextGPT2), unmerged: true,
+		unknown: noID, bos: noID, eos: end, unmerged: true,
+		splitters: []splitter{scanner(nextGPT2)}, decoder: decoder{byteLevel: true},
 		added: []addedToken{{text: bytesEnd, id: end, special: true}},
 	}
 	for _, r := range byteRune {

@@ -7,13 +7,14 @@ import (
 )
 
 // WithConfig returns a copy of t that knows what tokenizer_config.json adds to a tokenizer.json: bos_token, eos_token,
-// add_bos_token and chat_template (the one named "default", where there are several). name is the file's, for errors.
+// add_bos_token, add_eos_token and chat_template (the one named "default", where there are several). name is the file's, for errors.
 func (t *Tokenizer) WithConfig(name string, data []byte) (*Tokenizer, error) {
 	at := source{name, "the file"}
 	var f struct {
 		BOS      json.RawMessage `json:"bos_token"`
 		EOS      json.RawMessage `json:"eos_token"`
 		AddBOS   *bool           `json:"add_bos_token"`
+		AddEOS   *bool           `json:"add_eos_token"`
 		Template json.RawMessage `json:"chat_template"`
 	}
 	if err := unmarshal(at, data, &f); err != nil {
@@ -36,6 +37,15 @@ func (t *Tokenizer) WithConfig(name string, data []byte) (*Tokenizer, error) {
 				return nil, source{name, "add_bos_token"}.invalid("true, and there is no bos_token")
 			}
 			c.lead = []int32{c.bos}
+		}
+	}
+	if f.AddEOS != nil {
+		c.tail = nil
+		if *f.AddEOS {
+			if c.eos == noID {
+				return nil, source{name, "add_eos_token"}.invalid("true, and there is no eos_token")
+			}
+			c.tail = []int32{c.eos}
 		}
 	}
 	var err error

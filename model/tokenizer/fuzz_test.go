@@ -13,6 +13,9 @@ func FuzzFromJSON(f *testing.F) {
 		{"type":"Split","pattern":{"Regex":"\\s+|a"},"behavior":"Isolated"},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]},
 		"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a"}},{"Sequence":{"id":"A"}}],"special_tokens":{"a":{"ids":[0]}}},
 		"decoder":{"type":"ByteLevel"}}`), "ab  <s>ab")
+	for _, name := range []string{"llama2.json", "splits.json", "albert.json"} {
+		f.Add(family(f, name), " the key\n<|start|> ﬁ\u0301\xff")
+	}
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
 		tok, err := FromJSON("fuzz.json", data)
 		if err != nil {

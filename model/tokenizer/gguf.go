@@ -16,6 +16,7 @@ type Meta interface {
 	String(key string) (string, error)
 	Strings(key string) ([]string, error)
 	Ints(key string) ([]int32, error)
+	Floats(key string) ([]float32, error)
 	Uint(key string) (uint64, error)
 	Bool(key string) (bool, error)
 }
@@ -27,78 +28,156 @@ const (
 	typeControl     = 3
 	typeUserDefined = 4
 	typeUnused      = 5
+	typeByte        = 6
 )
 
 // preTokenizer is what a value of tokenizer.ggml.pre stands for.
 type preTokenizer struct {
-	split  func() (splitter, error)
-	nfc    bool // GGUF can't say it, and the models that carry this name normalise
-	ignore bool
-	addBOS bool // where the file has no add_bos_token
+	splitters func() ([]splitter, error)
+	nfc       bool // GGUF can't say it, and the models that carry this name normalise
+	ignore    bool
+	addBOS    bool // where the file has no add_bos_token
 }
 
+var llama3PreTokenizer = preTokenizer{splitters: byExpression(regexpLlama3), ignore: true, addBOS: true}
+
 var preTokenizers = map[string]preTokenizer{
-	"smollm":    {split: func() (splitter, error) { return sequence{digits{each: true}, scanner(nextGPT2)}, nil }},
-	"gpt-2":     {split: func() (splitter, error) { return scanner(nextGPT2), nil }},
-	"llama-bpe": {split: func() (splitter, error) { return newRegexpSplitter(regexpLlama3) }, ignore: true, addBOS: true},
-	"qwen2":     {split: func() (splitter, error) { return newRegexpSplitter(regexpQwen2) }, nfc: true},
-	"default":   {split: defaultSplit},
+	"smollm": {splitters: func() ([]splitter, error) {
+		return []splitter{cutter{finder: characters(isNumber)}, scanner(nextGPT2)}, nil
+	}},
+	"gpt-2":     {splitters: byExpression(regexpGPT2)},
+	"llama-bpe": llama3PreTokenizer,
+	"llama3":    llama3PreTokenizer,
+	"llama-v3":  llama3PreTokenizer,
+	"qwen2":     {splitters: byExpression(regexpQwen2), nfc: true},
+	"gpt-4o":    {splitters: byExpression(regexpGPT4o)},
+	"tekken":    {splitters: byExpression(regexpTekken), ignore: true, addBOS: true},
+	"default":   {splitters: defaultSplit},
+}
+
+func byExpression(pattern string) func() ([]splitter, error) {
+	return func() ([]splitter, error) { return []splitter{knownRegexps[pattern]}, nil }
 }
 
 // defaultSplit is what llama.cpp does with files that name no pre-tokenizer: four expressions, one after the other.
-func defaultSplit() (splitter, error) {
-	punctuation, err := compileRegexp(`[\p{P}\$\+<=>\^~\|]+`)
+func defaultSplit() ([]splitter, error) {
+	punctuation, err := newExpression(`[\p{P}\$\+<=>\^~\|]+`)
 	if err != nil {
 		return nil, err
 	}
-	triples, err := compileRegexp(`[0-9][0-9][0-9]`)
+	triples, err := newExpression(`[0-9][0-9][0-9]`)
 	if err != nil {
 		return nil, err
 	}
-	return sequence{punctuation, scanner(nextGPT2), digits{}, triples}, nil
+	return []splitter{
+		cutter{finder: punctuation}, scanner(nextGPT2),
+		cutter{finder: characters(isNumber), behavior: contiguous}, cutter{finder: triples},
+	}, nil
 }
 
-// FromGGUF reads a tokenizer from tokenizer.ggml.* keys: model "gpt2" (byte-level BPE) with a known pre-tokenizer. Errors
-// wrap ErrUnsupported or ErrInvalid, or are Meta's.
+// FromGGUF reads a tokenizer from tokenizer.ggml.* keys: model "gpt2" (byte-level BPE) with a known pre-tokenizer, or
+// "llama" (SentencePiece's BPE, by scores). Errors wrap ErrUnsupported or ErrInvalid, or are Meta's.
 func FromGGUF(meta Meta) (*Tokenizer, error) {
 	r := &ggufReader{meta: meta, file: meta.Name()}
-	if model := r.string("tokenizer.ggml.model"); r.err == nil && model != "gpt2" {
-		return nil, r.key("tokenizer.ggml.model").unsupported("%q; only \"gpt2\" (byte-level BPE) is implemented", model)
-	}
-	name := "default"
-	if meta.Has("tokenizer.ggml.pre") {
-		name = r.string("tokenizer.ggml.pre")
-	}
-	pre, ok := preTokenizers[name]
-	if r.err == nil && !ok {
-		return nil, r.key("tokenizer.ggml.pre").unsupported("%q; known are %s; use the model's tokenizer.json instead",
-			name, strings.Join(slices.Sorted(maps.Keys(preTokenizers)), ", "))
-	}
-	p := &parts{
-		vocabulary: r.key("tokenizer.ggml.tokens"), merging: r.key("tokenizer.ggml.merges"),
-		unknown: noID, nfc: pre.nfc, ignore: pre.ignore,
-	}
+	p := &parts{vocabulary: r.key("tokenizer.ggml.tokens"), merging: r.key("tokenizer.ggml.merges"), unknown: noID}
+	model := r.string("tokenizer.ggml.model")
 	p.texts = r.strings("tokenizer.ggml.tokens")
+	for id, text := range p.texts {
+		if text == "" {
+			r.keep(p.vocabulary.at("[%d]", id).invalid("the token is empty; tokens have at least one character"))
+		}
+	}
 	p.bos, p.eos = r.id("tokenizer.ggml.bos_token_id", len(p.texts)), r.id("tokenizer.ggml.eos_token_id", len(p.texts))
 	for _, key := range []string{"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
 		if id := r.id(key, len(p.texts)); id != noID {
 			p.moreEnds = append(p.moreEnds, id)
 		}
 	}
-	r.lead(p, pre.addBOS)
 	if meta.Has("tokenizer.chat_template") {
 		p.template = r.string("tokenizer.chat_template")
 	}
-	r.merges(p)
-	r.types(p)
 	if r.err != nil {
 		return nil, r.err
 	}
-	var err error
-	if p.split, err = pre.split(); err != nil {
-		return nil, fmt.Errorf("%s: tokenizer.ggml.pre %q: %w", r.file, name, err)
+	switch model {
+	case "gpt2":
+		r.bytePairs(p)
+	case "llama":
+		r.scoredPairs(p)
+	default:
+		return nil, r.key("tokenizer.ggml.model").unsupported("%q; known are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece's BPE)", model)
+	}
+	if r.err != nil {
+		return nil, r.err
 	}
 	return p.build()
+}
+
+// bytePairs reads what only the model gpt2 has.
+func (r *ggufReader) bytePairs(p *parts) {
+	const key = "tokenizer.ggml.pre"
+	name := "default"
+	if r.meta.Has(key) {
+		name = r.string(key)
+	}
+	pre, ok := preTokenizers[name]
+	if r.err == nil && !ok {
+		r.keep(r.key(key).unsupported("%q; known are %s; use the model's tokenizer.json instead",
+			name, strings.Join(slices.Sorted(maps.Keys(preTokenizers)), ", ")))
+		return
+	}
+	p.kind, p.ignore, p.decoder.byteLevel = bytePairs, pre.ignore, true
+	if pre.nfc {
+		p.normalisers = normalisers{nfc}
+	}
+	r.around(p, pre.addBOS)
+	r.merges(p)
+	for id, typ := range r.types(p) {
+		if typ == typeByte {
+			r.keep(r.key("tokenizer.ggml.token_type").at("[%d]", id).unsupported("type %d (byte) in a vocabulary of model \"gpt2\"; known there are 1 to 5", typ))
+			return
+		}
+	}
+	if r.err != nil {
+		return
+	}
+	var err error
+	if p.splitters, err = pre.splitters(); err != nil {
+		r.keep(fmt.Errorf("%s: %s %q: %w", r.file, key, name, err))
+	}
+}
+
+// scoredPairs reads what only the model llama has.
+func (r *ggufReader) scoredPairs(p *parts) {
+	const key = "tokenizer.ggml.scores"
+	p.kind, p.fallback, p.fuse = scoredPairs, true, true
+	scores, err := r.meta.Floats(key)
+	if err != nil {
+		r.keep(err)
+		return
+	}
+	if len(scores) != len(p.texts) {
+		r.keep(r.key(key).invalid("%d scores for %d tokens; each token has one", len(scores), len(p.texts)))
+		return
+	}
+	for _, s := range scores {
+		p.scores = append(p.scores, float64(s))
+	}
+	p.unknown = r.id("tokenizer.ggml.unknown_token_id", len(p.texts))
+	r.around(p, true)
+	p.mergeable = make([]bool, len(p.texts))
+	for i := range p.mergeable {
+		p.mergeable[i] = true
+	}
+	for id, typ := range r.types(p) {
+		p.mergeable[id] = typ == typeNormal || typ == typeUserDefined || typ == typeUnused
+	}
+	p.decoder = decoder{steps: []func(string) string{replaceStep(spMark, " ")}, fallback: true}
+	if r.bool("tokenizer.ggml.add_space_prefix", true) {
+		p.normalisers = append(p.normalisers, prepender(spMark))
+		p.decoder.head = dropMark
+	}
+	p.normalisers = append(p.normalisers, replacer{" ", spMark})
 }
 
 // ggufReader reads keys until the first error, which it keeps.
@@ -151,18 +230,22 @@ func (r *ggufReader) id(key string, size int) int32 {
 	return int32(id)
 }
 
-// lead works out what goes in front of a text.
-func (r *ggufReader) lead(p *parts, otherwise bool) {
-	const key = "tokenizer.ggml.add_bos_token"
-	if r.bool(key, otherwise && p.bos != noID) {
+// around works out what goes in front of a text and behind it.
+func (r *ggufReader) around(p *parts, otherwise bool) {
+	const front, behind = "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"
+	if r.bool(front, otherwise && p.bos != noID) {
 		if p.bos == noID {
-			r.keep(r.key(key).invalid("true, and tokenizer.ggml.bos_token_id is missing"))
+			r.keep(r.key(front).invalid("true, and tokenizer.ggml.bos_token_id is missing"))
 			return
 		}
 		p.lead = []int32{p.bos}
 	}
-	if r.bool("tokenizer.ggml.add_eos_token", false) {
-		r.keep(r.key("tokenizer.ggml.add_eos_token").unsupported("true; a text to go on with can't end with an end token"))
+	if r.bool(behind, false) {
+		if p.eos == noID {
+			r.keep(r.key(behind).invalid("true, and tokenizer.ggml.eos_token_id is missing"))
+			return
+		}
+		p.tail = []int32{p.eos}
 	}
 }
 
@@ -179,37 +262,32 @@ func (r *ggufReader) merges(p *parts) {
 	}
 }
 
-// types finds the tokens that aren't ordinary text. A file without types has none.
-func (r *ggufReader) types(p *parts) {
+// types gives the type of each token, and adds those that aren't ordinary text. A file without types has none.
+func (r *ggufReader) types(p *parts) []int32 {
 	const key = "tokenizer.ggml.token_type"
 	if !r.meta.Has(key) {
-		return
+		return nil
 	}
 	types, err := r.meta.Ints(key)
 	if err != nil {
 		r.keep(err)
-		return
+		return nil
 	}
 	if len(types) != len(p.texts) {
 		r.keep(r.key(key).invalid("%d types for %d tokens; each token has one", len(types), len(p.texts)))
-		return
+		return nil
 	}
 	for i, typ := range types {
-		tok := addedToken{text: p.texts[i], id: int32(i), special: typ != typeUserDefined}
 		switch typ {
-		case typeNormal, typeUnused:
-			continue
+		case typeNormal, typeUnused, typeByte:
 		case typeUnknown, typeControl, typeUserDefined:
+			p.added = append(p.added, addedToken{text: p.texts[i], id: int32(i), special: typ != typeUserDefined})
 		default:
-			r.keep(r.key(key).at("[%d]", i).unsupported("type %d of token %s; known are 1 to 5", typ, strconv.Quote(tok.text)))
-			return
+			r.keep(r.key(key).at("[%d]", i).unsupported("type %d of token %s; known are 1 to 6", typ, strconv.Quote(p.texts[i])))
+			return nil
 		}
-		if tok.text == "" {
-			r.keep(p.vocabulary.at("[%d]", i).invalid("the token is empty; tokens have at least one character"))
-			return
-		}
-		p.added = append(p.added, tok)
 	}
+	return types
 }
 
 // cutMerge takes apart a merge that is written as two tokens with a space between.

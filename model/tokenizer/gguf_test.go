@@ -88,8 +88,10 @@ func TestFromGGUFRefuses(t *testing.T) {
 		names string
 	}{
 		"no model":     {func(m map[string]any) { delete(m, k+"model") }, gguf.ErrNoKey, "model"},
-		"spm":          {func(m map[string]any) { m[k+"model"] = "llama" }, ErrUnsupported, `"llama"`},
-		"pre":          {func(m map[string]any) { m[k+"pre"] = "tekken" }, ErrUnsupported, "default, gpt-2, llama-bpe, qwen2, smollm"},
+		"t5":           {func(m map[string]any) { m[k+"model"] = "t5" }, ErrUnsupported, `"t5"`},
+		"no scores":    {func(m map[string]any) { m[k+"model"] = "llama" }, gguf.ErrNoKey, "scores"},
+		"few scores":   {func(m map[string]any) { m[k+"model"] = "llama"; m[k+"scores"] = []float32{1} }, ErrInvalid, "1 scores for 260"},
+		"pre":          {func(m map[string]any) { m[k+"pre"] = "falcon" }, ErrUnsupported, "default, gpt-2, gpt-4o, llama-bpe"},
 		"no tokens":    {func(m map[string]any) { delete(m, k+"tokens") }, gguf.ErrNoKey, "tokens"},
 		"no merges":    {func(m map[string]any) { delete(m, k+"merges") }, gguf.ErrNoKey, "merges"},
 		"merge":        {func(m map[string]any) { m[k+"merges"] = []string{"t h", "the"} }, ErrInvalid, "merges[1]"},
@@ -101,7 +103,7 @@ func TestFromGGUFRefuses(t *testing.T) {
 		"bos":          {func(m map[string]any) { m[k+"bos_token_id"] = uint32(260) }, ErrInvalid, "bos_token_id"},
 		"bos type":     {func(m map[string]any) { m[k+"bos_token_id"] = "x" }, gguf.ErrType, "bos_token_id"},
 		"no bos":       {func(m map[string]any) { delete(m, k+"bos_token_id"); m[k+"add_bos_token"] = true }, ErrInvalid, "add_bos_token"},
-		"adds eos":     {func(m map[string]any) { m[k+"add_eos_token"] = true }, ErrUnsupported, "add_eos_token"},
+		"no eos":       {func(m map[string]any) { delete(m, k+"eos_token_id"); m[k+"add_eos_token"] = true }, ErrInvalid, "add_eos_token"},
 	} {
 		_, err := FromGGUF(tinyGGUF(t, c.edit))
 		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.names) || !strings.Contains(err.Error(), "tiny.gguf") {

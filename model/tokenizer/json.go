@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 )
@@ -24,12 +25,13 @@ type jsonModel struct {
 	Type          string            `json:"type"`
 	Dropout       *float64          `json:"dropout"`
 	Unknown       *string           `json:"unk_token"`
+	UnknownID     *int64            `json:"unk_id"` // of Unigram
 	SubwordPrefix string            `json:"continuing_subword_prefix"`
 	WordSuffix    string            `json:"end_of_word_suffix"`
 	FuseUnknown   bool              `json:"fuse_unk"`
 	ByteFallback  bool              `json:"byte_fallback"`
 	IgnoreMerges  bool              `json:"ignore_merges"`
-	Vocab         map[string]int64  `json:"vocab"`
+	Vocab         json.RawMessage   `json:"vocab"` // BPE: token → id; Unigram: [token, score] by id
 	Merges        []json.RawMessage `json:"merges"`
 }
 
@@ -43,10 +45,9 @@ type jsonAdded struct {
 	Special    bool   `json:"special"`
 }
 
-// FromJSON reads a Hugging Face tokenizer.json; name is the file's, for errors. It takes models of type BPE with byte-level
-// alphabets; the pre-tokenizers ByteLevel, Digits, Split by an expression and sequences of them; the normaliser NFC or
-// none; and the post-processors ByteLevel and TemplateProcessing that put tokens in front. Errors wrap ErrUnsupported or
-// ErrInvalid.
+// FromJSON reads a Hugging Face tokenizer.json; name is the file's, for errors. It takes models of type BPE, of bytes or of
+// characters with or without falling back on bytes, and Unigram. Of the steps around them it takes those that the lists in
+// jsonsteps.go name. Errors wrap ErrUnsupported or ErrInvalid.
 func FromJSON(name string, data []byte) (*Tokenizer, error) {
 	var f jsonFile
 	if err := unmarshal(source{name, "the file"}, data, &f); err != nil {
@@ -54,10 +55,10 @@ func FromJSON(name string, data []byte) (*Tokenizer, error) {
 	}
 	p := &parts{
 		vocabulary: source{name, "model.vocab"}, merging: source{name, "model.merges"},
-		unknown: noID, bos: noID, eos: noID, ignore: f.Model.IgnoreMerges,
+		unknown: noID, bos: noID, eos: noID,
 	}
 	for _, step := range []func(string, *jsonFile) error{
-		p.jsonModel, p.jsonVocabulary, p.jsonMerges, p.jsonNormalizer, p.jsonPreTokenizer, p.jsonPostProcessor, p.jsonDecoder,
+		p.jsonModel, p.jsonAdded, p.jsonMerges, p.jsonNormalizer, p.jsonPreTokenizer, p.jsonPostProcessor, p.jsonDecoder,
 	} {
 		if err := step(name, &f); err != nil {
 			return nil, err
@@ -86,76 +87,42 @@ func unmarshal(at source, data []byte, v any) error {
 
 func (p *parts) jsonModel(name string, f *jsonFile) error {
 	m, at := &f.Model, source{name, "model"}
-	if m.Type != "BPE" {
-		return at.at(".type").unsupported("%q; only \"BPE\" is implemented", m.Type)
+	switch {
+	case m.Type != "BPE" && m.Type != "Unigram":
+		return at.at(".type").unsupported("%q; known are BPE and Unigram", m.Type)
+	case m.Dropout != nil && *m.Dropout != 0:
+		return at.at(".dropout").unsupported("%v; dropout is for training, and makes ids random", *m.Dropout)
+	case m.SubwordPrefix != "":
+		return at.at(".continuing_subword_prefix").unsupported("%q; known is none", m.SubwordPrefix)
+	case m.WordSuffix != "":
+		return at.at(".end_of_word_suffix").unsupported("%q; known is none", m.WordSuffix)
 	}
-	for _, refused := range []struct {
-		place string
-		is    bool
-		value any
-	}{
-		{".dropout", m.Dropout != nil && *m.Dropout != 0, m.Dropout},
-		{".continuing_subword_prefix", m.SubwordPrefix != "", m.SubwordPrefix},
-		{".end_of_word_suffix", m.WordSuffix != "", m.WordSuffix},
-		{".fuse_unk", m.FuseUnknown, true},
-		{".byte_fallback", m.ByteFallback, true},
-	} {
-		if refused.is {
-			if d, ok := refused.value.(*float64); ok {
-				refused.value = *d
-			}
-			return at.at("%s", refused.place).unsupported("%v; byte-level BPE as GPT-2, Llama 3 and Qwen2 use it has none", refused.value)
-		}
+	p.fallback, p.ignore = m.ByteFallback, m.IgnoreMerges
+	if m.Type == "Unigram" {
+		p.kind, p.fuse = unigramHF, true
+		return p.jsonScores(m)
 	}
-	return nil
+	p.kind, p.fuse = charPairs, m.FuseUnknown
+	return p.jsonVocabulary(name, m)
 }
 
-// jsonVocabulary orders the tokens of the model and the added ones by id.
-func (p *parts) jsonVocabulary(name string, f *jsonFile) error {
-	at := source{name, "added_tokens"}
-	all := make(map[int64]string, len(f.Model.Vocab)+len(f.Added))
-	for text, id := range f.Model.Vocab {
-		if other, twice := all[id]; twice {
-			pair := []string{other, text}
-			slices.Sort(pair)
-			return p.vocabulary.invalid("id %d is given to %s and to %s; an id belongs to one token", id, strconv.Quote(pair[0]), strconv.Quote(pair[1]))
-		}
-		all[id] = text
+// jsonVocabulary orders the tokens of a BPE model by id.
+func (p *parts) jsonVocabulary(name string, m *jsonModel) error {
+	var vocab map[string]int64
+	if err := unmarshal(p.vocabulary, m.Vocab, &vocab); err != nil {
+		return err
 	}
-	for i, a := range f.Added {
-		at := at.at("[%d]", i)
-		if a.Content == "" {
-			return at.invalid("the content of id %d is empty; a token has at least one character", a.ID)
+	// In order, so that of several errors always the same is told.
+	for _, text := range slices.Sorted(maps.Keys(vocab)) {
+		if text == "" {
+			return p.vocabulary.invalid("the token of id %d is empty; tokens have at least one character", vocab[text])
 		}
-		if a.SingleWord {
-			return at.unsupported("single_word of %s is true; only tokens that are found inside words too are implemented", strconv.Quote(a.Content))
-		}
-		if id, ok := f.Model.Vocab[a.Content]; ok && id != a.ID {
-			return at.invalid("%s has id %d here and %d in model.vocab; it may have one", strconv.Quote(a.Content), a.ID, id)
-		}
-		if other, ok := all[a.ID]; ok && other != a.Content {
-			return at.invalid("id %d is given to %s and to %s; an id belongs to one token", a.ID, strconv.Quote(other), strconv.Quote(a.Content))
-		}
-		all[a.ID] = a.Content
-	}
-	p.texts = make([]string, len(all))
-	for id, text := range all {
-		if id < 0 || id >= int64(len(all)) {
-			return p.vocabulary.invalid("token %s has id %d, and with the added ones there are %d tokens; ids run from 0 without gaps",
-				strconv.Quote(text), id, len(all))
-		}
-		p.texts[id] = text
-	}
-	for _, a := range f.Added {
-		tok := addedToken{text: a.Content, id: int32(a.ID), special: a.Special, lstrip: a.LStrip, rstrip: a.RStrip}
-		if a.Normalized {
-			p.addedNFC = append(p.addedNFC, tok)
-		} else {
-			p.added = append(p.added, tok)
+		if err := p.put(p.vocabulary, text, vocab[text], len(vocab)); err != nil {
+			return err
 		}
 	}
-	if unk := f.Model.Unknown; unk != nil {
-		id, ok := f.Model.Vocab[*unk]
+	if unk := m.Unknown; unk != nil {
+		id, ok := vocab[*unk]
 		if !ok {
 			return source{name, "model.unk_token"}.invalid("%s is not in model.vocab", strconv.Quote(*unk))
 		}
@@ -164,7 +131,109 @@ func (p *parts) jsonVocabulary(name string, f *jsonFile) error {
 	return nil
 }
 
+// gaps bounds by how much the largest id may exceed the number of tokens. Phi-4-mini leaves out some ten ids.
+const gaps = 1 << 16
+
+// put gives text the id, which no other may have. count is about how many tokens there are.
+func (p *parts) put(at source, text string, id int64, count int) error {
+	if id < 0 || id >= int64(2*count+gaps) {
+		return at.invalid("token %s has id %d, and there are %d tokens; ids run from 0, with few gaps", strconv.Quote(text), id, count)
+	}
+	if n := int(id) + 1 - len(p.texts); n > 0 {
+		p.texts = append(p.texts, make([]string, n)...)
+	}
+	if other := p.texts[id]; other != "" && other != text {
+		return at.invalid("id %d is given to %s and to %s; an id belongs to one token", id, strconv.Quote(other), strconv.Quote(text))
+	}
+	p.texts[id] = text
+	return nil
+}
+
+// jsonScores reads the tokens and scores of a Unigram model.
+func (p *parts) jsonScores(m *jsonModel) error {
+	var vocab []json.RawMessage
+	if err := unmarshal(p.vocabulary, m.Vocab, &vocab); err != nil {
+		return err
+	}
+	for i, data := range vocab {
+		var text string
+		var number json.Number
+		at := p.vocabulary.at("[%d]", i)
+		pair := []any{&text, &number}
+		if err := unmarshal(at, data, &pair); err != nil {
+			return err
+		}
+		if len(pair) != 2 {
+			return at.invalid("%d values; a token and its score are 2", len(pair))
+		}
+		if text == "" {
+			return at.invalid("the token is empty; tokens have at least one character")
+		}
+		score, err := jsonScore(number.String())
+		if err != nil {
+			return at.invalid("score %q; it is a number", number)
+		}
+		p.texts, p.scores = append(p.texts, text), append(p.scores, score)
+	}
+	if m.UnknownID != nil {
+		if *m.UnknownID < 0 || *m.UnknownID >= int64(len(vocab)) {
+			return source{p.vocabulary.file, "model.unk_id"}.invalid("%d, and model.vocab has %d tokens", *m.UnknownID, len(vocab))
+		}
+		p.unknown = int32(*m.UnknownID)
+	}
+	return nil
+}
+
+// jsonAdded takes in the added tokens. They may have ids of their own, or be tokens of the model.
+func (p *parts) jsonAdded(name string, f *jsonFile) error {
+	p.own = make(map[string]int32, len(p.texts))
+	for id, text := range p.texts {
+		if text != "" {
+			p.own[text] = int32(id)
+		}
+	}
+	next := int64(len(p.own))
+	for i, a := range f.Added {
+		at := source{name, "added_tokens"}.at("[%d]", i)
+		if a.Content == "" {
+			return at.invalid("the content of id %d is empty; a token has at least one character", a.ID)
+		}
+		if id, ok := p.own[a.Content]; ok && int64(id) != a.ID {
+			return at.invalid("%s has id %d here and %d in model.vocab; it may have one", strconv.Quote(a.Content), a.ID, id)
+		}
+		if err := p.put(at, a.Content, a.ID, len(p.texts)+len(f.Added)); err != nil {
+			return err
+		}
+		if _, ok := p.own[a.Content]; !ok {
+			// The library doesn't read these ids, it counts.
+			if a.ID != next {
+				return at.invalid("%s has id %d, and is the token after %d; tokens that the model doesn't have come behind its own, without gaps",
+					strconv.Quote(a.Content), a.ID, next-1)
+			}
+			next = a.ID + 1
+		}
+		tok := addedToken{text: a.Content, id: int32(a.ID), special: a.Special, lstrip: a.LStrip, rstrip: a.RStrip, alone: a.SingleWord}
+		if a.Normalized {
+			p.normalised = append(p.normalised, tok)
+		} else {
+			p.added = append(p.added, tok)
+		}
+	}
+	// The unigram model knows nothing of the tokens behind its own.
+	if p.scores != nil {
+		p.mergeable = make([]bool, len(p.texts))
+		for id := range p.scores {
+			p.mergeable[id] = true
+		}
+		p.scores = append(p.scores, make([]float64, len(p.texts)-len(p.scores))...)
+	}
+	return nil
+}
+
 func (p *parts) jsonMerges(_ string, f *jsonFile) error {
+	if p.kind == unigramHF {
+		return nil
+	}
 	p.merges = make([][2]string, len(f.Model.Merges))
 	for i, data := range f.Model.Merges {
 		at := p.merging.at("[%d]", i)

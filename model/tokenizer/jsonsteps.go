@@ -2,22 +2,39 @@ package tokenizer
 
 import (
 	"encoding/json"
-	"strconv"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // jsonStep is a normaliser, pre-tokenizer, post-processor or decoder: the fields of all the kinds that are implemented.
 type jsonStep struct {
 	Type           string            `json:"type"`
-	AddPrefixSpace *bool             `json:"add_prefix_space"` // ByteLevel; true if absent
+	AddPrefixSpace *bool             `json:"add_prefix_space"` // ByteLevel, Metaspace; true if absent
 	UseRegex       *bool             `json:"use_regex"`        // ByteLevel; true if absent
 	Individual     bool              `json:"individual_digits"`
 	Pattern        map[string]string `json:"pattern"`
 	Behavior       string            `json:"behavior"`
 	Invert         bool              `json:"invert"`
+	Content        string            `json:"content"`    // Replace
+	Prepend        string            `json:"prepend"`    // Prepend
+	StripLeft      bool              `json:"strip_left"` // the normaliser Strip, as the next
+	StripRight     bool              `json:"strip_right"`
+	Charsmap       []byte            `json:"precompiled_charsmap"`
+	Replacement    string            `json:"replacement"`    // Metaspace
+	PrependScheme  string            `json:"prepend_scheme"` // Metaspace
+	MetaSplit      *bool             `json:"split"`          // Metaspace; true if absent
+	Start          int               `json:"start"`          // the decoder Strip, as the next
+	Stop           int               `json:"stop"`
 	Normalizers    []json.RawMessage `json:"normalizers"`
 	PreTokenizers  []json.RawMessage `json:"pretokenizers"`
 	Processors     []json.RawMessage `json:"processors"`
+	Decoders       []json.RawMessage `json:"decoders"`
 	Single         []jsonTemplate    `json:"single"`
+	Cls            []any             `json:"cls"` // BertProcessing, RobertaProcessing: a token and its id
+	Sep            []any             `json:"sep"`
 	SpecialTokens  map[string]struct {
 		IDs []int64 `json:"ids"`
 	} `json:"special_tokens"`
@@ -56,6 +73,8 @@ func flatten(at source, data json.RawMessage, inside func(*jsonStep) []json.RawM
 	return all, nil
 }
 
+const knownNormalisers = "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, Precompiled and Sequence"
+
 func (p *parts) jsonNormalizer(name string, f *jsonFile) error {
 	at := source{name, "normalizer"}
 	steps, err := flatten(at, f.Normalizer, func(s *jsonStep) []json.RawMessage { return s.Normalizers })
@@ -63,19 +82,74 @@ func (p *parts) jsonNormalizer(name string, f *jsonFile) error {
 		return err
 	}
 	for _, s := range steps {
-		if s.Type != "NFC" {
-			return at.unsupported("%q; known are NFC and none", s.Type)
+		n, err := jsonNormaliser(at, &s)
+		if err != nil {
+			return err
 		}
-		p.nfc = true
-	}
-	if p.nfc {
-		// The library looks for these tokens in normalised text, so it normalises the tokens too.
-		for i := range p.addedNFC {
-			p.addedNFC[i].text = nfc(p.addedNFC[i].text)
+		if n != nil {
+			p.normalisers = append(p.normalisers, n)
 		}
 	}
 	return nil
 }
+
+// jsonNormaliser is one step, or nil for one that changes nothing.
+func jsonNormaliser(at source, s *jsonStep) (normaliser, error) {
+	switch s.Type {
+	case "NFC":
+		return nfc, nil
+	case "NFD":
+		return nfd, nil
+	case "NFKC":
+		return nfkc, nil
+	case "NFKD":
+		return nfkd, nil
+	case "Lowercase":
+		return mapping(lowercase), nil
+	case "StripAccents":
+		return accents{}, nil
+	case "Strip":
+		return stripper{s.StripLeft, s.StripRight}, nil
+	case "Prepend":
+		return prepender(s.Prepend), nil
+	case "Precompiled":
+		if len(s.Charsmap) == 0 {
+			return nil, nil
+		}
+		c, err := newCharsmap(s.Charsmap)
+		if err != nil {
+			return nil, at.invalid("Precompiled: %v", err)
+		}
+		return c, nil
+	case "Replace":
+		literal, pattern, err := jsonPattern(at, s)
+		switch {
+		case err != nil:
+			return nil, err
+		case literal != "":
+			return replacer{literal, s.Content}, nil
+		case pattern == " {2,}":
+			return spaceRuns{s.Content}, nil
+		}
+		re, err := newExpression(pattern)
+		if err != nil {
+			return nil, at.unsupported("Replace: %v", err)
+		}
+		return expressionReplacer{re, s.Content}, nil
+	}
+	return nil, at.unsupported("%q; known are %s", s.Type, knownNormalisers)
+}
+
+// jsonPattern is the text or the expression that a Split or Replace looks for.
+func jsonPattern(at source, s *jsonStep) (literal, pattern string, err error) {
+	literal, pattern = s.Pattern["String"], s.Pattern["Regex"]
+	if (literal == "") == (pattern == "") {
+		return "", "", at.unsupported("%s by %v; known are a String and a Regex that isn't empty", s.Type, s.Pattern)
+	}
+	return literal, pattern, nil
+}
+
+const knownPreTokenizers = "ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit and Sequence"
 
 func (p *parts) jsonPreTokenizer(name string, f *jsonFile) error {
 	at := source{name, "pre_tokenizer"}
@@ -83,123 +157,109 @@ func (p *parts) jsonPreTokenizer(name string, f *jsonFile) error {
 	if err != nil {
 		return err
 	}
-	var chain sequence
 	for i, s := range steps {
-		switch s.Type {
-		case "ByteLevel":
+		if s.Type == "ByteLevel" {
 			if i != len(steps)-1 {
 				return at.unsupported("step %d of %d is ByteLevel; it has to be the last", i+1, len(steps))
 			}
-			p.prefix = s.AddPrefixSpace == nil || *s.AddPrefixSpace
-			if p.prefix && i > 0 {
-				return at.unsupported("ByteLevel with add_prefix_space after another step; it has to be alone")
+			if p.kind != charPairs {
+				return at.unsupported("ByteLevel with a model that isn't BPE")
 			}
-			if s.UseRegex == nil || *s.UseRegex {
-				chain = append(chain, scanner(nextGPT2))
+			p.kind = bytePairs
+			if isTrue(s.AddPrefixSpace) {
+				p.splitters = append(p.splitters, prefixSpace{})
 			}
-		case "Digits":
-			chain = append(chain, digits{each: s.Individual})
-		case "Split":
-			sp, err := jsonSplit(at, &s)
-			if err != nil {
-				return err
+			if isTrue(s.UseRegex) {
+				p.splitters = append(p.splitters, scanner(nextGPT2))
 			}
-			chain = append(chain, sp)
-		default:
-			return at.unsupported("%q; known are ByteLevel, Digits, Split and Sequence", s.Type)
+			continue
 		}
-	}
-	if len(steps) == 0 || steps[len(steps)-1].Type != "ByteLevel" {
-		return at.unsupported("no ByteLevel at its end; only byte-level BPE is implemented")
-	}
-	switch len(chain) {
-	case 0:
-		p.split = whole{}
-	case 1:
-		p.split = chain[0]
-	default:
-		p.split = chain
+		sp, err := jsonSplitter(at, &s)
+		if err != nil {
+			return err
+		}
+		p.splitters = append(p.splitters, sp)
 	}
 	return nil
+}
+
+func isTrue(b *bool) bool { return b == nil || *b }
+
+func jsonSplitter(at source, s *jsonStep) (splitter, error) {
+	switch s.Type {
+	case "Metaspace":
+		return jsonMetaspace(at, s)
+	case "Split":
+		return jsonSplit(at, s)
+	case "Digits":
+		if s.Individual {
+			return cutter{finder: characters(isNumber)}, nil
+		}
+		return cutter{finder: characters(isNumber), behavior: contiguous}, nil
+	case "Punctuation":
+		b, err := jsonBehavior(at, s)
+		return cutter{finder: characters(isPunctuation), behavior: b}, err
+	case "Whitespace":
+		return cutter{finder: wordRuns{}, behavior: removed, invert: true}, nil
+	case "WhitespaceSplit":
+		return cutter{finder: characters(unicode.IsSpace), behavior: removed}, nil
+	}
+	return nil, at.unsupported("%q; known are %s", s.Type, knownPreTokenizers)
+}
+
+func jsonBehavior(at source, s *jsonStep) (behavior, error) {
+	if s.Behavior == "" {
+		return isolated, nil
+	}
+	b, ok := behaviors[s.Behavior]
+	if !ok {
+		return 0, at.unsupported("%s with behavior %q; known are %s", s.Type, s.Behavior, strings.Join(slices.Sorted(maps.Keys(behaviors)), ", "))
+	}
+	return b, nil
 }
 
 func jsonSplit(at source, s *jsonStep) (splitter, error) {
-	pattern, ok := s.Pattern["Regex"]
-	switch {
-	case !ok:
-		return nil, at.unsupported("Split by %v; only by Regex is implemented", s.Pattern)
-	case s.Behavior != "Isolated":
-		return nil, at.unsupported("Split with behavior %q; only \"Isolated\" is implemented", s.Behavior)
-	case s.Invert:
-		return nil, at.unsupported("Split with invert; only without is implemented")
+	b, err := jsonBehavior(at, s)
+	if err != nil {
+		return nil, err
 	}
-	sp, err := newRegexpSplitter(pattern)
+	text, pattern, err := jsonPattern(at, s)
+	if err != nil {
+		return nil, err
+	}
+	if text != "" {
+		return cutter{finder: literal(text), behavior: b, invert: s.Invert}, nil
+	}
+	// The known expressions match all of a text, so that isolating the matches and leaving out the rest are the same.
+	if scan, ok := knownRegexps[pattern]; ok && (b == isolated || b == removed && s.Invert) {
+		return scan, nil
+	}
+	re, err := newExpression(pattern)
 	if err != nil {
 		return nil, at.unsupported("Split: %v", err)
 	}
-	return sp, nil
+	return cutter{finder: re, behavior: b, invert: s.Invert}, nil
 }
 
-func (p *parts) jsonPostProcessor(name string, f *jsonFile) error {
-	at := source{name, "post_processor"}
-	steps, err := flatten(at, f.PostProcessor, func(s *jsonStep) []json.RawMessage { return s.Processors })
-	if err != nil {
-		return err
+func jsonMetaspace(at source, s *jsonStep) (splitter, error) {
+	m := metaspace{mark: s.Replacement, whole: !isTrue(s.MetaSplit)}
+	if utf8.RuneCountInString(m.mark) != 1 {
+		return nil, at.invalid("Metaspace with replacement %q; it is one character", m.mark)
 	}
-	for _, s := range steps {
-		switch s.Type {
-		case "ByteLevel": // changes the offsets of tokens only
-		case "TemplateProcessing":
-			if err := p.jsonLead(at, &s); err != nil {
-				return err
-			}
-		default:
-			return at.unsupported("%q; known are ByteLevel, TemplateProcessing and Sequence", s.Type)
-		}
-	}
-	return nil
+	var err error
+	m.front, err = jsonFront(at, s)
+	return m, err
 }
 
-// jsonLead reads what a template puts in front of a single text.
-func (p *parts) jsonLead(at source, s *jsonStep) error {
-	if p.lead != nil {
-		return at.unsupported("two TemplateProcessing; only one is implemented")
+// jsonFront reads prepend_scheme, or add_prefix_space, which older files have in its place.
+func jsonFront(at source, s *jsonStep) (front, error) {
+	switch {
+	case s.PrependScheme == "always", s.PrependScheme == "" && isTrue(s.AddPrefixSpace):
+		return frontAll, nil
+	case s.PrependScheme == "first":
+		return frontStart, nil
+	case s.PrependScheme == "never", s.PrependScheme == "":
+		return frontNone, nil
 	}
-	for i, piece := range s.Single {
-		if piece.Sequence != nil {
-			if i != len(s.Single)-1 {
-				return at.unsupported("TemplateProcessing puts tokens after the text; a text to go on with can't end with an end token")
-			}
-			break
-		}
-		if piece.SpecialToken == nil || i == len(s.Single)-1 {
-			return at.invalid("single[%d] of TemplateProcessing is not the text; a template is special tokens and then the text", i)
-		}
-		spec, ok := s.SpecialTokens[piece.SpecialToken.ID]
-		if !ok || len(spec.IDs) == 0 {
-			return at.invalid("TemplateProcessing names %s, and special_tokens gives no id for it", strconv.Quote(piece.SpecialToken.ID))
-		}
-		for _, id := range spec.IDs {
-			if id < 0 || id >= int64(len(p.texts)) {
-				return at.invalid("TemplateProcessing puts id %d in front, and there are %d tokens", id, len(p.texts))
-			}
-			p.lead = append(p.lead, int32(id))
-		}
-	}
-	if len(p.lead) > 0 {
-		p.bos = p.lead[0]
-	}
-	return nil
-}
-
-func (p *parts) jsonDecoder(name string, f *jsonFile) error {
-	at := source{name, "decoder"}
-	steps, err := flatten(at, f.Decoder, func(*jsonStep) []json.RawMessage { return nil })
-	if err != nil {
-		return err
-	}
-	if len(steps) != 1 || steps[0].Type != "ByteLevel" {
-		return at.unsupported("not ByteLevel; only byte-level BPE is implemented")
-	}
-	return nil
+	return 0, at.unsupported("Metaspace with prepend_scheme %q; known are always, first and never", s.PrependScheme)
 }

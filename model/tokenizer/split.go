@@ -1,14 +1,21 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// splitter cuts text into pieces, none of which is merged with its neighbours.
+// piece is a part of a text on its way from the added tokens to the model.
+type piece struct {
+	text  string
+	start bool // the text begins with it: some tokenizers put a space in front of no other
+}
+
+// splitter is a pre-tokenizer: it cuts a piece into pieces, none of which is merged with its neighbours.
 type splitter interface {
-	// ends appends the offset at which each piece of the non-empty s ends, ascending; the last is len(s).
-	ends(s string, dst []int) ([]int, error)
+	// split gives the parts of the non-empty p to emit in order. None is empty.
+	split(p piece, emit func(piece)) error
 }
 
 // class is what the splitting rules ask of a character. Invalid UTF-8 counts as U+FFFD, one for each byte: other.
@@ -51,10 +58,12 @@ func classAt(s string) (class, int) {
 		return asciiClass[s[0]], 1
 	}
 	r, n := utf8.DecodeRuneInString(s)
-	return classOf(r), n
+	return classOf(known(r)), n
 }
 
-// run is the length in bytes of the characters of class c from offset at, and where they end.
+func isNumber(r rune) bool { return unicode.IsNumber(known(r)) }
+
+// run is where the characters of class c from offset at end.
 func run(s string, at int, c class) int {
 	for at < len(s) {
 		got, n := classAt(s[at:])
@@ -66,59 +75,47 @@ func run(s string, at int, c class) int {
 	return at
 }
 
-// whole keeps the text in one piece.
-type whole struct{}
+// prefixSpace puts a space before each piece that doesn't begin with one.
+type prefixSpace struct{}
 
-func (whole) ends(s string, dst []int) ([]int, error) { return append(dst, len(s)), nil }
-
-// sequence applies the splitters in turn, each to every piece that the one before left.
-type sequence []splitter
-
-func (q sequence) ends(s string, dst []int) ([]int, error) {
-	cuts := []int{len(s)}
-	for _, sp := range q {
-		var next []int
-		start := 0
-		for _, end := range cuts {
-			from := len(next)
-			var err error
-			if next, err = sp.ends(s[start:end], next); err != nil {
-				return nil, err
-			}
-			for i := from; i < len(next); i++ {
-				next[i] += start
-			}
-			start = end
-		}
-		cuts = next
+func (prefixSpace) split(p piece, emit func(piece)) error {
+	if p.text[0] != ' ' {
+		p.text = " " + p.text
 	}
-	return append(dst, cuts...), nil
+	emit(p)
+	return nil
 }
 
-// digits sets numbers apart: each character of category N alone, or a run of them together.
-type digits struct{ each bool }
+// metaspace spells each space as mark, puts one in front, and cuts before each.
+type metaspace struct {
+	mark  string
+	front front
+	whole bool // don't cut
+}
 
-func (d digits) ends(s string, dst []int) ([]int, error) {
-	textEnd := 0 // the end of the text before the number at hand
-	for at := 0; at < len(s); {
-		c, n := classAt(s[at:])
-		if c != number {
-			at += n
-			textEnd = at
-			continue
-		}
-		if textEnd == at && at > 0 {
-			dst = append(dst, at)
-		}
-		at += n
-		if !d.each {
-			at = run(s, at, number)
-		}
-		dst = append(dst, at)
-		textEnd = -1
+// front says which pieces get a mark in front, where they have none.
+type front uint8
+
+const (
+	frontNone front = iota
+	frontStart
+	frontAll
+)
+
+func (m metaspace) split(p piece, emit func(piece)) error {
+	s := strings.ReplaceAll(p.text, " ", m.mark)
+	if (m.front == frontAll || m.front == frontStart && p.start) && !strings.HasPrefix(s, m.mark) {
+		s = m.mark + s
 	}
-	if textEnd == len(s) {
-		dst = append(dst, len(s))
+	for !m.whole {
+		// The last of several marks begins the word, and the others are words of their own: a cut is before every mark.
+		at := strings.Index(s[1:], m.mark)
+		if at < 0 {
+			break
+		}
+		emit(piece{text: s[:at+1], start: p.start})
+		s, p.start = s[at+1:], false
 	}
-	return dst, nil
+	emit(piece{text: s, start: p.start})
+	return nil
 }

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,36 +9,50 @@ import (
 
 func pieces(t *testing.T, sp splitter, s string) []string {
 	t.Helper()
-	ends, err := sp.ends(s, nil)
+	var out []string
+	err := sp.split(piece{text: s, start: true}, func(p piece) {
+		if p.text == "" || p.start != (len(out) == 0) {
+			t.Fatalf("%q: piece %d is %q, at the start %v", s, len(out), p.text, p.start)
+		}
+		out = append(out, p.text)
+	})
 	if err != nil {
 		t.Fatalf("%q: %v", s, err)
 	}
-	var out []string
-	start := 0
-	for _, end := range ends {
-		if end <= start {
-			t.Fatalf("%q: pieces end at %v, which doesn't ascend", s, ends)
-		}
-		out = append(out, s[start:end])
-		start = end
-	}
-	if start != len(s) {
-		t.Fatalf("%q: pieces end at %v, not at its end %d", s, ends, len(s))
+	if strings.Join(out, "") != s {
+		t.Fatalf("%q fell into %q", s, out)
 	}
 	return out
+}
+
+// inTurn applies splitters one after the other.
+type inTurn []splitter
+
+func (q inTurn) split(p piece, emit func(piece)) error {
+	if len(q) == 0 {
+		emit(p)
+		return nil
+	}
+	var inner error
+	err := q[0].split(p, func(p piece) {
+		if err := q[1:].split(p, emit); err != nil {
+			inner = err
+		}
+	})
+	return errors.Join(err, inner)
 }
 
 // TestScannersAgainstRegexps holds each hand-written scanner to its expression.
 func TestScannersAgainstRegexps(t *testing.T) {
 	r := newRand(t)
 	for pattern, scan := range knownRegexps {
-		re, err := compileRegexp(pattern)
+		re, err := newExpression(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 4000 {
 			s := randomText(r, 1+r.IntN(25), true)
-			if want, got := pieces(t, re, s), pieces(t, scan, s); !slices.Equal(got, want) {
+			if want, got := pieces(t, cutter{finder: re}, s), pieces(t, scan, s); !slices.Equal(got, want) {
 				t.Fatalf("%s\non %q: by hand %q, the expression %q", pattern, s, got, want)
 			}
 		}
@@ -46,14 +61,15 @@ func TestScannersAgainstRegexps(t *testing.T) {
 
 func TestDigitsAgainstRegexps(t *testing.T) {
 	r := newRand(t)
-	for pattern, sp := range map[string]splitter{`\p{N}`: digits{each: true}, `\p{N}+`: digits{}} {
-		re, err := compileRegexp(pattern)
+	for pattern, sp := range map[string]splitter{`\p{N}`: cutter{finder: characters(isNumber)},
+		`\p{N}+`: cutter{finder: characters(isNumber), behavior: contiguous}} {
+		re, err := newExpression(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 3000 {
 			s := randomText(r, 1+r.IntN(12), true)
-			if want, got := pieces(t, re, s), pieces(t, sp, s); !slices.Equal(got, want) {
+			if want, got := pieces(t, cutter{finder: re}, s), pieces(t, sp, s); !slices.Equal(got, want) {
 				t.Fatalf("%s on %q: by hand %q, the expression %q", pattern, s, got, want)
 			}
 		}
@@ -61,7 +77,10 @@ func TestDigitsAgainstRegexps(t *testing.T) {
 }
 
 func TestSplitExamples(t *testing.T) {
-	smol := sequence{digits{each: true}, scanner(nextGPT2)}
+	smol, err := preTokenizers["smollm"].splitters()
+	if err != nil {
+		t.Fatal(err)
+	}
 	fallback, err := defaultSplit()
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +90,11 @@ func TestSplitExamples(t *testing.T) {
 		text string
 		want string // pieces joined by |
 	}{
-		{smol, "It's  1987, \n\nok ", "It|'s|  |1|9|8|7|,| \n|\n|ok| "},
-		{smol, "   x", "  | x"},
+		{inTurn(smol), "It's  1987, \n\nok ", "It|'s|  |1|9|8|7|,| \n|\n|ok| "},
+		{inTurn(smol), "   x", "  | x"},
 		{knownRegexps[regexpLlama3], "It'S 12345\n\n  ok...\n", "It|'S| |123|45|\n\n| | ok|...\n"},
 		{knownRegexps[regexpQwen2], "a\t\tb 99", "a|\t|\tb| |9|9"},
-		{fallback, "a+b 12345", "a|+|b| |123|45"},
+		{inTurn(fallback), "a+b 12345", "a|+|b| |123|45"},
 	} {
 		if got := strings.Join(pieces(t, c.sp, c.text), "|"); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
@@ -87,12 +106,12 @@ func TestAmbiguousRegexpsAreRefused(t *testing.T) {
 	for pattern, what := range map[string]string{
 		`\w+`: `\w`, `a|^b`: "^", `a$`: "$", `(?i)abc`: "(?i", `[a&&b]`: "nested", `[a-z-[aeiou]]`: "nested", `a++b`: "possessive", `\s+(?!\S`: "regexp", `x\b`: `\b`,
 	} {
-		if _, err := compileRegexp(pattern); err == nil || !strings.Contains(err.Error(), what) {
+		if _, err := newExpression(pattern); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: error %v, want one naming %s", pattern, err, what)
 		}
 	}
 	for _, pattern := range []string{`[$^]+`, `[^\r\n\p{L}]+`, `\++`, `(?:a|b)+?`, `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_{|}~][A-Za-z]+`, regexpGPT2, regexpLlama3} {
-		if _, err := compileRegexp(pattern); err != nil {
+		if _, err := newExpression(pattern); err != nil {
 			t.Errorf("%s: %v", pattern, err)
 		}
 	}

@@ -8,24 +8,33 @@ const (
 	regexpGPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 	regexpLlama3 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	regexpQwen2  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	regexpGPT4o  = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+		`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+		`\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	regexpTekken = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|` +
+		`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|` +
+		`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
 var knownRegexps = map[string]scanner{
 	regexpGPT2:   nextGPT2,
 	regexpLlama3: func(s string) int { return nextLlama3(s, 3) },
 	regexpQwen2:  func(s string) int { return nextLlama3(s, 1) },
+	regexpGPT4o:  nextGPT4o,
+	regexpTekken: nextTekken,
 }
 
 // scanner gives the length in bytes, at least 1, of the first piece of a non-empty text. The known expressions need
 // nothing of what was before, and leave no character unmatched.
 type scanner func(s string) int
 
-func (next scanner) ends(s string, dst []int) ([]int, error) {
-	for at := 0; at < len(s); {
-		at += next(s[at:])
-		dst = append(dst, at)
+func (next scanner) split(p piece, emit func(piece)) error {
+	for s, start := p.text, p.start; len(s) > 0; start = false {
+		n := next(s)
+		emit(piece{text: s[:n], start: start})
+		s = s[n:]
 	}
-	return dst, nil
+	return nil
 }
 
 // nextGPT2 is the first match of regexpGPT2.
@@ -54,15 +63,7 @@ func nextLlama3(s string, maxDigits int) int {
 		return run(s, n, letter)
 	}
 	if c == number {
-		at := n
-		for i := 1; i < maxDigits && at < len(s); i++ {
-			c, n := classAt(s[at:])
-			if c != number {
-				break
-			}
-			at += n
-		}
-		return at
+		return numbers(s, maxDigits)
 	}
 	after, w := other, 0
 	if n < len(s) {
@@ -78,6 +79,19 @@ func nextLlama3(s string, maxDigits int) int {
 		return end
 	}
 	return spaces(s)
+}
+
+// numbers is the length of up to most numbers at the beginning of s.
+func numbers(s string, most int) int {
+	at := 0
+	for ; most > 0 && at < len(s); most-- {
+		c, n := classAt(s[at:])
+		if c != number {
+			break
+		}
+		at += n
+	}
+	return at
 }
 
 // contraction is the length of 's, 't, 're, 've, 'm, 'll or 'd at the beginning of s, or 0.

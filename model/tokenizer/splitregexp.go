@@ -19,29 +19,22 @@ const (
 	spelledContractions = `(?:'[sSſ]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])`
 )
 
-// isolate cuts at every match of a regular expression; what lies between matches is a piece too.
-type isolate struct{ re *regexp2.Regexp }
+// expression finds the matches of a regular expression.
+type expression struct{ re *regexp2.Regexp }
 
-// newRegexpSplitter gives the hand-written scanner of a known expression, or compiles it.
-func newRegexpSplitter(pattern string) (splitter, error) {
-	if s, ok := knownRegexps[pattern]; ok {
-		return s, nil
-	}
-	return compileRegexp(pattern)
-}
-
-func compileRegexp(pattern string) (splitter, error) {
+// newExpression compiles an expression of a tokenizer's file. Errors say what in it differs between engines.
+func newExpression(pattern string) (expression, error) {
 	spelled := strings.ReplaceAll(pattern, foldedContractions, spelledContractions)
 	if what := ambiguous(spelled); what != "" {
-		return nil, fmt.Errorf("regexp %q: %s means different things to different engines, so splitting might differ from the model's training; "+
+		return expression{}, fmt.Errorf("regexp %q: %s means different things to different engines, so splitting might differ from the model's training; "+
 			"convert the tokenizer with an expression that avoids it", pattern, what)
 	}
 	re, err := regexp2.Compile(spelled, regexp2.None)
 	if err != nil {
-		return nil, fmt.Errorf("regexp %q: %w", pattern, err)
+		return expression{}, fmt.Errorf("regexp %q: %w", pattern, err)
 	}
 	re.MatchTimeout = regexpTimeout
-	return isolate{re}, nil
+	return expression{re}, nil
 }
 
 // ambiguous names the first construct of a pattern on which regexp2 and Oniguruma, which the Hugging Face library uses,
@@ -76,34 +69,41 @@ func ambiguous(pattern string) string {
 	return ""
 }
 
-func (x isolate) ends(s string, dst []int) ([]int, error) {
+func (x expression) find(s string, dst []span) ([]span, error) {
+	done := 0
+	err := x.each(s, func(from, to int) {
+		if from > done {
+			dst = append(dst, span{end: from})
+		}
+		dst = append(dst, span{end: to, match: true})
+		done = to
+	})
+	if done < len(s) {
+		dst = append(dst, span{end: len(s)})
+	}
+	return dst, err
+}
+
+// each gives the offsets in bytes of every match that isn't empty.
+func (x expression) each(s string, match func(from, to int)) error {
 	// regexp2 counts in characters; offsets says where each begins. Invalid bytes become U+FFFD one by one.
 	runes := make([]rune, 0, len(s))
 	offsets := make([]int, 0, len(s)+1)
 	for at := 0; at < len(s); {
 		r, n := utf8.DecodeRuneInString(s[at:])
-		runes, offsets = append(runes, r), append(offsets, at)
+		runes, offsets = append(runes, known(r)), append(offsets, at)
 		at += n
 	}
 	offsets = append(offsets, len(s))
 
-	done := 0
 	m, err := x.re.FindRunesMatch(runes)
 	for ; m != nil && err == nil; m, err = x.re.FindNextMatch(m) {
-		if m.Length == 0 {
-			continue
+		if m.Length > 0 {
+			match(offsets[m.Index], offsets[m.Index+m.Length])
 		}
-		if from := offsets[m.Index]; from > done {
-			dst = append(dst, from)
-		}
-		done = offsets[m.Index+m.Length]
-		dst = append(dst, done)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("splitting %d bytes of text: %w", len(s), err)
+		return fmt.Errorf("looking for %s in %d bytes of text: %w", x.re, len(s), err)
 	}
-	if done < len(s) {
-		dst = append(dst, len(s))
-	}
-	return dst, nil
+	return nil
 }

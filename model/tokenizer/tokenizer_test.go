@@ -95,7 +95,7 @@ func TestStreamKeepsCharactersWhole(t *testing.T) {
 		stream := tok.NewStream()
 		var all strings.Builder
 		for i := range len(s) { // the hardest way: one token a byte
-			out := stream.Push(tok.bpe.byteID[s[i]])
+			out := stream.Push(tok.model.(*bpe).byteID[s[i]])
 			if !utf8.ValidString(out) {
 				t.Fatalf("%q: push %d gave %q", s, i, out)
 			}
@@ -131,7 +131,7 @@ func TestStreamOfBrokenBytes(t *testing.T) {
 		}
 	}
 	stream := tok.NewStream()
-	if got := stream.Push(tok.bpe.byteID[0xE4]) + stream.Push(tok.bpe.byteID['a']); got != "\xe4a" {
+	if got := stream.Push(tok.model.(*bpe).byteID[0xE4]) + stream.Push(tok.model.(*bpe).byteID['a']); got != "\xe4a" {
 		t.Errorf("a character that never ends: %q, want its bytes at once", got)
 	}
 }
