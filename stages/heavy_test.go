@@ -2,6 +2,7 @@ package stages
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,7 +57,7 @@ func TestHeavyHitters(t *testing.T) {
 	if d := deviations(exact, got); !(d > 1e-3) {
 		t.Errorf("tokens were dropped, and the logits are only %.2g deviations away", d)
 	}
-	twice := append(ids[:len(ids):len(ids)], ids...)
+	twice := slices.Concat(ids, ids)
 	if _, more := read(twice, heavy...); more != took {
 		t.Errorf("the cache took %d bytes for %d tokens and %d for %d", took, len(ids), more, len(twice))
 	}

@@ -175,7 +175,7 @@ func TestHostSequenceStaysWhenTheHostRunsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := s.Capacity()
-	if err := s.Extend(held + 1, 1); err == nil || s.Capacity() != held || len(s.View(1, 0, 1, 0, held)) != 1 {
+	if err := s.Extend(held+1, 1); err == nil || s.Capacity() != held || len(s.View(1, 0, 1, 0, held)) != 1 {
 		t.Errorf("past the host's memory the capacity is %d, was %d, and the error %v", s.Capacity(), held, err)
 	}
 	s.Release()
