@@ -15,8 +15,8 @@ type Model struct {
 type Method struct {
 	Chunk  int  // tokens of a pass; 0: the whole prompt
 	OnHost bool // where the cache lies between uses
-	Group  int  // KV heads a tile, if OnHost
-	Span   int  // tokens a tile, if OnHost; 0: all
+	Group  int  // KV heads a tile; 0: all
+	Span   int  // tokens a tile; 0: all
 	Slots  int  // tiles on the device at a time, if OnHost
 
 	// An encoded cache has codes of some bits, so many to a scale and a minimum
@@ -81,7 +81,10 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		rows = min(how.Chunk, prompt)
 	}
 	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1)}
-	token, group := m.CachedToken(how), min(how.Group, m.KVHeads)
+	token, group := m.CachedToken(how), m.KVHeads
+	if how.Group > 0 {
+		group = min(how.Group, m.KVHeads)
+	}
 	if how.Bits > 0 {
 		// What does not fill a record is kept as it is, on the device, and so is
 		// what a pass makes of its own tokens, and what attention takes of a tile.

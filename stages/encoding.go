@@ -25,14 +25,10 @@ func (o *offloadOptions) encoding(loop *HeadLoop) error {
 		return nil
 	}
 	group := int(o.ScaleGroup)
-	code, ok := e.codes[group]
-	if !ok {
-		return fmt.Errorf("option scale_group: %d; it is 32 or 64", group)
-	}
 	if loop.plain.HeadDim%group != 0 {
 		return fmt.Errorf("option scale_group: a head of the model has %d channels, which is not a whole number of groups of %d; %s", loop.plain.HeadDim, group, otherGroup(loop.plain.HeadDim))
 	}
-	loop.shape.DType = code
+	loop.shape.DType = e.codes[group]
 	loop.lossy = append(loop.lossy, fmt.Sprintf("heads.offload.dtype=%s: keys and values are kept in %d bits, %d of them to a scale", o.DType, e.bits, group))
 	return nil
 }

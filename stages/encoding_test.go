@@ -148,7 +148,6 @@ func TestEncodingRefusals(t *testing.T) {
 		model, want string
 		sets        []string
 	}{
-		{tinyRandom, "scale_group: 48; it is 32 or 64", []string{"heads.offload.scale_group=48"}},
 		{tinyLlama, "a head of the model has 16 channels, which is not a whole number of groups of 64; set heads.offload.dtype=same", nil},
 		{tinyRandom, "heads.attention.span=100 is not a multiple of 64, and heads.offload.dtype keeps so many tokens in a record; set it to 128", []string{"heads.attention.span=100"}},
 		{tinyRandom, "heads.attention.sinks=4 is not a multiple of 64", []string{"heads.attention.recent=128", "heads.attention.sinks=4"}},

@@ -215,7 +215,7 @@ func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, t
 		return nil, e.explain(err)
 	}
 	whole = true
-	if err := t.Sequence.Evict(e.decoder.Compute()); err != nil {
+	if err := t.Sequence.Evict(); err != nil {
 		return nil, err
 	}
 	t.Tokens = append(t.Tokens, tokens...)
@@ -244,7 +244,11 @@ func (e *Engine) explain(err error) error {
 	// What else will be asked for is not known here.
 	raise := atLeast(short.Budget+short.Asked-short.Left) + " or more is needed"
 	switch {
-	case short.Purpose == kernels.KVCache && !e.loop.onHost:
+	case short.Purpose == kernels.KVCache && e.loop.heavy != (transfer.Heavy{}):
+		short.Hint = "smaller heads.offload.heavy and heavy_recent, or a smaller documents.chunked-prefill.chunk, take less; else " + raise
+	case short.Purpose == kernels.KVCache && e.loop.onHost: // the tail of an encoded one
+		short.Hint = "heads.offload.scale_group=32 takes less; else " + raise
+	case short.Purpose == kernels.KVCache:
 		short.Hint = "heads.offload.to=host (with heads.prefetch.slots=2) keeps the cache in host memory; else " + raise
 	case short.Purpose == kernels.Weights:
 		short.Hint = raise + " for the weights alone"

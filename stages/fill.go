@@ -24,6 +24,9 @@ func (t *Text) Fill(ctx context.Context, tokens, room int) (err error) {
 	if len(t.Tokens) > 0 {
 		return fmt.Errorf("a text that holds %d tokens cannot be filled", len(t.Tokens))
 	}
+	if h := e.loop.heavy; h != (transfer.Heavy{}) {
+		return errors.New("a cache that drops tokens holds what their attention chose, and cannot be filled; read a prompt, or set heads.offload.heavy=none")
+	}
 	t.Sequence.Expect(tokens + room)
 	if err := e.reserve(t, tokens, 1); err != nil {
 		return err

@@ -145,7 +145,6 @@ func (h *HeadLoop) checkHeavy() error {
 		wrong bool
 		set   string
 	}{
-		{h.onHost, "heads.offload.to=device"}, {h.encodes(), "heads.offload.dtype=same"},
 		{h.cut.Span > 0, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
 	} {
 		if c.wrong {
@@ -213,7 +212,7 @@ func (h *HeadLoop) NewSequence() *transfer.Sequence {
 		s.KeepTail(h.dev, h.plain.DType)
 	}
 	if h.heavy != (transfer.Heavy{}) {
-		s.KeepHeavy(h.dev, h.heavy)
+		s.KeepHeavy(h.dev, h.copyOut, h.heavy)
 	}
 	return s
 }
@@ -229,9 +228,6 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	}
 	if err := h.fit(p); err != nil {
 		return err
-	}
-	for _, s := range p.Segments {
-		s.Sequence.Prepare(p.Compute)
 	}
 	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
 	tiles := h.cut.Tiles(h.shape, p.Past)

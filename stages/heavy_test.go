@@ -1,10 +1,15 @@
 package stages
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
+
+	"headinfer/config"
+	"headinfer/kernels"
 )
 
 // TestHeavyHitters compares a cache that drops tokens with an exact one: they
@@ -34,6 +39,9 @@ func TestHeavyHitters(t *testing.T) {
 			all = append(all, logits)
 		}
 		u := e.Device.Ledger().Usage()
+		if len(sets) > 0 && len(ids) <= 200 { // nothing has been dropped
+			checkMass(t, e, text)
+		}
 		if len(sets) > 0 {
 			how := e.Method(chunk)
 			if how.Keep != 100+50+63 {
@@ -66,20 +74,65 @@ func TestHeavyHitters(t *testing.T) {
 	}
 }
 
+// checkMass fails unless each KV head's tokens have received together what its
+// queries gave: one for each token and query head.
+func checkMass(t *testing.T, e *Engine, text *Text) {
+	t.Helper()
+	c, stream := e.Checkpoint.Config, e.decoder.Compute()
+	host := make([]float32, text.Sequence.Stored())
+	for layer := range c.Layers {
+		for head := range c.KVHeads {
+			mass, ok := text.Sequence.Mass(layer, head, head+1, len(host))
+			if !ok {
+				t.Fatal("what tokens receive is not added up")
+			}
+			e.Device.CopyOut(stream, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(host)), kernels.F32, 1, len(host)), mass)
+			if err := stream.Synchronize(); err != nil {
+				t.Fatal(err)
+			}
+			sum, want := 0.0, float64(len(text.Tokens)*c.Group())
+			for _, m := range host {
+				sum += float64(m)
+			}
+			if math.Abs(sum-want) > 1e-2*want { // bf16 rounds what attention's sum was made of
+				t.Errorf("layer %d, head %d: tokens have received %g, and their queries gave %g", layer, head, sum, want)
+			}
+		}
+	}
+}
+
 // TestHeavyRefusals goes through what does not go together.
 func TestHeavyRefusals(t *testing.T) {
 	for _, c := range []struct {
 		method, want string
 		sets         []string
 	}{
-		{"adaptive", "heads.offload.heavy=64 goes with heads.offload.to=device only", nil},
-		{"chunked-prefill", "goes with heads.offload.dtype=same only", []string{"heads.offload.dtype=int8"}},
 		{"chunked-prefill", "goes with heads.attention.span=all only", []string{"heads.attention.span=512"}},
 		{"chunked-prefill", "goes with heads.attention.recent=all only", []string{"heads.attention.recent=512"}},
 	} {
 		_, err := tryEngine(t, load(t, c.method, append(c.sets, "heads.offload.heavy=64")...), tinyRandom)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.sets, err, c.want)
+		}
+	}
+}
+
+// TestOffloadChecks goes through options of the stage that do not go together.
+func TestOffloadChecks(t *testing.T) {
+	none := config.Choice{Word: "none"}
+	for _, c := range []struct {
+		options offloadOptions
+		wrong   string
+	}{
+		{offloadOptions{To: "host", DType: "int8", ScaleGroup: 64, Heavy: none}, ""},
+		{offloadOptions{To: "device", DType: "same", ScaleGroup: 64, Heavy: config.Choice{N: 9}}, ""},
+		{offloadOptions{To: "host", DType: "int8", ScaleGroup: 48, Heavy: none}, "scale_group"},
+		{offloadOptions{To: "host", DType: "same", ScaleGroup: 64, Heavy: config.Choice{N: 9}}, "heavy"},
+		{offloadOptions{To: "device", DType: "int4", ScaleGroup: 32, Heavy: config.Choice{N: 9}}, "heavy"},
+	} {
+		bad := c.options.Check()
+		if c.wrong == "" && bad != nil || c.wrong != "" && (len(bad) != 1 || bad[0].Option != c.wrong) {
+			t.Errorf("%+v: %+v, want a word about %q", c.options, bad, c.wrong)
 		}
 	}
 }

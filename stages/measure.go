@@ -29,6 +29,12 @@ func (e *Engine) Method(chunk int) plan.Method {
 	return m
 }
 
+// Partial reports whether attention leaves tokens out, lossily, so that less has
+// to be computed and moved than for the whole context.
+func (e *Engine) Partial() bool {
+	return e.loop.heavy != (transfer.Heavy{}) || e.loop.cut.Keep.Recent > 0
+}
+
 // Trim gives back the device memory that only passes need, activations and
 // ring, so that what the next text takes is not hidden by what an earlier one
 // took. The next pass takes it anew.

@@ -14,11 +14,29 @@ type offloadOptions struct {
 	To          string        `yaml:"to" default:"host" enum:"host,device" doc:"Where the cache lies between uses." example:"host"`
 	DType       string        `yaml:"dtype" default:"same" enum:"same,int8,int4" doc:"Encoding of the cache. same is the activations' own, which loses nothing. int8 and int4 are lossy: keys are rounded to 8 or 4 bits by channel and values by token (KIVI), but for the last few tokens, which stay as they are." example:"int8"`
 	ScaleGroup  config.Count  `yaml:"scale_group" default:"64" min:"32" unit:"numbers" doc:"With int8 or int4, how many numbers share a scale and a minimum, 32 or 64: so many tokens of a key's channel, so many channels of a token's value. The two take 4 bytes." example:"32"`
-	Heavy       config.Choice `yaml:"heavy" default:"none" words:"none" min:"1" unit:"tokens" doc:"With a number, lossy: after a pass each KV head keeps only so many tokens, those that have received most attention so far, and the last ones (heavy_recent); the others are dropped for good (H2O's heavy hitters). The cache lies on the device and does not grow." example:"512"`
+	Heavy       config.Choice `yaml:"heavy" default:"none" words:"none" min:"1" unit:"tokens" doc:"With a number, lossy: after a pass each KV head keeps only so many tokens, those that have received most attention so far, and the last ones (heavy_recent); the others are dropped for good (H2O's heavy hitters). The cache lies on the device and does not grow." example:"none"`
 	HeavyRecent config.Count  `yaml:"heavy_recent" default:"512" min:"1" unit:"tokens" doc:"With heavy, how many of the last tokens are kept." example:"512"`
 }
 
 type offload struct{ loop *HeadLoop }
+
+// Check refuses what does not go together within the stage.
+func (o *offloadOptions) Check() []config.OptionError {
+	var bad []config.OptionError
+	if o.ScaleGroup != 32 && o.ScaleGroup != 64 {
+		bad = append(bad, config.OptionError{Option: "scale_group", What: "is " + o.ScaleGroup.String(), Want: "32 or 64"})
+	}
+	if o.Heavy.Is("none") {
+		return bad
+	}
+	if o.To != "device" {
+		bad = append(bad, config.OptionError{Option: "heavy", What: "is for a cache on the device", Want: "to: device, or heavy: none"})
+	}
+	if o.DType != "same" {
+		bad = append(bad, config.OptionError{Option: "heavy", What: "is for a cache that is not encoded", Want: "dtype: same, or heavy: none"})
+	}
+	return bad
+}
 
 func newOffload(loop headEnv, o *offloadOptions) (graph.Stage[Attended, Stored], error) {
 	loop.onHost = o.To == "host"

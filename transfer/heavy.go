@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"unsafe"
 
@@ -33,35 +32,53 @@ func (h Heavy) gatherBytes(shape Shape) int64 {
 type evictor struct {
 	Heavy
 	dev      kernels.Device
+	stream   kernels.Stream
 	mass     kernels.Buffer // f32 [layers, KV heads, capacity]: attention received so far
 	gathered kernels.Buffer // the keys or values of one head that are kept
 	host     []byte         // as mass
 	capacity int
+	rows     int // of a pass: so many tokens are named at a time
 }
 
-// KeepHeavy makes a sequence in the device's memory keep only what h says.
-func (s *Sequence) KeepHeavy(dev kernels.Device, h Heavy) { s.evict = &evictor{Heavy: h, dev: dev} }
+// KeepHeavy makes a sequence in the device's memory keep only what h says. What
+// that takes is moved on the stream.
+func (s *Sequence) KeepHeavy(dev kernels.Device, stream kernels.Stream, h Heavy) {
+	s.evict = &evictor{Heavy: h, dev: dev, stream: stream}
+}
 
-// fit takes what it needs for a cache with room for some tokens.
-func (e *evictor) fit(shape Shape, capacity int) (err error) {
-	switch {
-	case e == nil || capacity <= e.capacity:
+// fit takes what it needs for a cache with room for some tokens, read in passes
+// of up to rows. If it fails, everything is as it was.
+func (e *evictor) fit(shape Shape, capacity, rows int) error {
+	if e == nil {
 		return nil
-	case e.capacity > 0:
-		return fmt.Errorf("a KV cache that drops tokens has room for passes of %d tokens and cannot grow", e.capacity-e.Kept())
 	}
-	bytes := massBytes(shape, capacity)
-	if e.mass, err = e.dev.Alloc(bytes, kernels.KVCache, "attention received by the KV cache"); err != nil {
+	e.rows = max(e.rows, rows)
+	if capacity <= e.capacity {
+		return nil
+	}
+	grown, bytes := *e, massBytes(shape, capacity)
+	grown.mass, grown.gathered, grown.host, grown.capacity = kernels.Buffer{}, kernels.Buffer{}, nil, capacity
+	var err error
+	if grown.mass, err = e.dev.Alloc(bytes, kernels.KVCache, "attention received by the KV cache"); err != nil {
 		return err
 	}
-	if e.gathered, err = e.dev.Alloc(e.gatherBytes(shape), kernels.KVCache, "keys or values that are kept"); err != nil {
+	if grown.gathered, err = e.dev.Alloc(e.gatherBytes(shape), kernels.KVCache, "keys or values that are kept"); err == nil {
+		grown.host, err = kernels.AllocateHost(e.dev.Host(), int(bytes), "attention received")
+	}
+	if err == nil {
+		all := grown.table(shape, grown.mass.Data)
+		e.dev.Random(e.stream, all, 0, 0, 0) // zeros
+		if e.capacity > 0 {
+			e.dev.CopyWithin(e.stream, all.ColRange(0, e.capacity), e.table(shape, e.mass.Data))
+		}
+		err = e.stream.Synchronize()
+	}
+	if err != nil {
+		grown.release()
 		return err
 	}
-	if e.host, err = kernels.AllocateHost(e.dev.Host(), int(bytes), "attention received"); err != nil {
-		return err
-	}
-	clear(e.host)
-	e.capacity = capacity
+	e.release()
+	*e = grown
 	return nil
 }
 
@@ -75,8 +92,8 @@ func (e *evictor) release() {
 	e.mass, e.gathered, e.host, e.capacity = kernels.Buffer{}, kernels.Buffer{}, nil, 0
 }
 
-// rows views all of the mass, a row a layer and head, where data lies.
-func (e *evictor) rows(shape Shape, data unsafe.Pointer) kernels.Tensor {
+// table views all of the mass, a row a layer and head, where data lies.
+func (e *evictor) table(shape Shape, data unsafe.Pointer) kernels.Tensor {
 	return kernels.Matrix(data, kernels.F32, shape.Layers*shape.KVHeads, e.capacity)
 }
 
@@ -87,24 +104,18 @@ func (s *Sequence) Mass(layer, h0, h1, n int) (mass kernels.Tensor, ok bool) {
 		return kernels.Tensor{}, false
 	}
 	first := layer * s.shape.KVHeads
-	return s.evict.rows(s.shape, s.evict.mass.Data).RowRange(first+h0, first+h1).ColRange(0, n), true
+	return s.evict.table(s.shape, s.evict.mass.Data).RowRange(first+h0, first+h1).ColRange(0, n), true
 }
 
-// Prepare enqueues what a sequence needs before its first pass.
-func (s *Sequence) Prepare(stream kernels.Stream) {
-	if e := s.evict; e != nil && s.tokens == 0 {
-		e.dev.Random(stream, e.rows(s.shape, e.mass.Data), 0, 0, 0) // zeros
-	}
-}
-
-// Evict drops what is too much, once nothing enqueued uses the sequence, and
+// Evict drops what is too much. Nothing enqueued may use the sequence. It
 // returns when that is done.
-func (s *Sequence) Evict(stream kernels.Stream) error {
+func (s *Sequence) Evict() error {
 	e := s.evict
 	if e == nil || s.stored <= e.Kept() {
 		return nil
 	}
-	device, host := e.rows(s.shape, e.mass.Data), e.rows(s.shape, unsafe.Pointer(unsafe.SliceData(e.host)))
+	stream := e.stream
+	device, host := e.table(s.shape, e.mass.Data), e.table(s.shape, unsafe.Pointer(unsafe.SliceData(e.host)))
 	e.dev.CopyOut(stream, host, device)
 	if err := stream.Synchronize(); err != nil {
 		return err
@@ -118,7 +129,7 @@ func (s *Sequence) Evict(stream kernels.Stream) error {
 				mass[i] = mass[from]
 			}
 			clear(mass[len(kept):])
-			s.gather(stream, layer, head, kept)
+			s.gather(layer, head, kept)
 		}
 	}
 	e.dev.CopyIn(stream, device, host)
@@ -141,26 +152,30 @@ func (h Heavy) choose(mass []float32) []int32 {
 }
 
 // gather enqueues the move of a head's kept tokens to the front.
-func (s *Sequence) gather(stream kernels.Stream, layer, head int, kept []int32) {
+func (s *Sequence) gather(layer, head int, kept []int32) {
 	e := s.evict
 	all := kernels.Matrix(e.gathered.Data, s.shape.DType, len(kept), s.shape.HeadDim)
 	for _, side := range []func(kernels.KV) kernels.Tensor{kernels.KV.Keys, kernels.KV.Values} {
 		done, first := 0, 0
 		for _, piece := range s.View(layer, head, head+1, 0, s.stored) {
-			ids := make([]int32, 0, len(kept)-done)
+			var ids []int32
 			for _, k := range kept[done:] {
 				if int(k) < first+piece.Tokens {
 					ids = append(ids, k-int32(first))
 				}
 			}
 			table := kernels.Matrix(side(piece).Data, s.shape.DType, piece.Tokens, s.shape.HeadDim)
-			e.dev.Embed(stream, all.RowRange(done, done+len(ids)), table, ids)
-			done, first = done+len(ids), first+piece.Tokens
+			// As many at a time as the device is prepared for.
+			for some := range slices.Chunk(ids, e.rows) {
+				e.dev.Embed(e.stream, all.RowRange(done, done+len(some)), table, some)
+				done += len(some)
+			}
+			first += piece.Tokens
 		}
 		done = 0
 		for _, piece := range s.View(layer, head, head+1, 0, len(kept)) {
 			to := kernels.Matrix(side(piece).Data, s.shape.DType, piece.Tokens, s.shape.HeadDim)
-			e.dev.CopyWithin(stream, to, all.RowRange(done, done+piece.Tokens))
+			e.dev.CopyWithin(e.stream, to, all.RowRange(done, done+piece.Tokens))
 			done += piece.Tokens
 		}
 	}

@@ -27,7 +27,7 @@ func TestEvictKeepsTheHeavyAndTheRecent(t *testing.T) {
 	shape := Shape{Layers: 2, KVHeads: 3, HeadDim: 4, DType: kernels.F32}
 	keep := Heavy{Most: 20, Recent: 10}
 	s := NewDeviceSequence(shape, dev)
-	s.KeepHeavy(dev, keep)
+	s.KeepHeavy(dev, stream, keep)
 	const pass = 70
 	s.Expect(10 * pass)
 	// A first block that is too small, so that a second one follows.
@@ -40,7 +40,6 @@ func TestEvictKeepsTheHeavyAndTheRecent(t *testing.T) {
 	if want := keep.Kept() + pass; s.Capacity() != want {
 		t.Fatalf("room for %d tokens, want %d", s.Capacity(), want)
 	}
-	s.Prepare(stream)
 	held := map[[2]int][]int32{} // by layer and head: which tokens of the text
 	received := map[[3]int]float32{}
 	for read := 0; read < 6*pass; read += pass {
@@ -84,7 +83,7 @@ func TestEvictKeepsTheHeavyAndTheRecent(t *testing.T) {
 		if err := s.Advance(pass); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Evict(stream); err != nil {
+		if err := s.Evict(); err != nil {
 			t.Fatal(err)
 		}
 		want := past + pass
@@ -124,11 +123,26 @@ func TestEvictKeepsTheHeavyAndTheRecent(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Extend(10*pass, 4*pass); err == nil {
-		t.Error("a pass of more tokens than there is room for was not refused")
+	// Larger passes find room, and what tokens have received stays.
+	before, _ := s.Mass(1, 2, 3, s.Stored())
+	want := slices.Clone(unsafe.Slice((*float32)(before.Data), s.Stored()))
+	if err := s.Extend(10*pass, 4*pass); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := s.Mass(1, 2, 3, s.Stored())
+	if got := unsafe.Slice((*float32)(after.Data), s.Stored()); !slices.Equal(got, want) {
+		t.Error("what tokens have received is lost when the cache grows")
+	}
+	// A refusal leaves nothing behind.
+	used := dev.Ledger().Usage().Used
+	if err := s.Extend(1<<20, 1<<20); err == nil {
+		t.Error("a cache past the budget was not refused")
+	}
+	if now := dev.Ledger().Usage().Used; now != used {
+		t.Errorf("a refusal leaves %d bytes in use, %d before", now, used)
 	}
 	s.Release()
-	if used := dev.Ledger().Usage().Used; used != 0 {
+	if used = dev.Ledger().Usage().Used; used != 0 {
 		t.Errorf("%d bytes are left in use", used)
 	}
 }

@@ -153,11 +153,11 @@ func (s *Sequence) Extend(tokens, rows int) error {
 		most := s.evict.Kept() + rows
 		need, whole = min(need, most), min(whole, most)
 	}
+	if err := s.evict.fit(s.shape, max(whole, s.capacity), rows); err != nil {
+		return err
+	}
 	if need <= s.capacity {
 		return nil
-	}
-	if err := s.evict.fit(s.shape, whole); err != nil {
-		return err
 	}
 	if s.ahead == nil { // nothing is gained by coming back for more
 		return s.Reserve(whole)

@@ -191,6 +191,9 @@ func (b *bench) measure(ctx context.Context, r *benchRow, rates *benchRates) err
 			return err
 		}
 	}
+	if b.engine.Partial() {
+		rates = nil // the limits are those of the whole context
+	}
 	r.figures(samples, stages.PlanModel(b.engine), rates)
 	return nil
 }
