@@ -60,8 +60,30 @@ func chooses(answer string, option []string) bool {
 			return true
 		}
 	}
-	m := alone.FindStringSubmatch(answer)
-	return m != nil && m[1] == option[0]
+	return firstAlone(answer) == option[0]
+}
+
+var (
+	// beforeWord is what follows the article in "A man".
+	beforeWord = regexp.MustCompile(`^ +\p{Ll}`)
+	// afterLetter is what follows a letter, and never the article: "A because".
+	afterLetter = regexp.MustCompile(`^ +(?:is|was|has|does|says|because|since|as|and|or|but|not|for|with|from|by|in|of|on|to|if|it|the|that|which)(?:$|[^\pL\pN-])`)
+)
+
+// firstAlone returns the first letter that stands alone, "" without one. An "A"
+// that is a word of a sentence is none.
+func firstAlone(answer string) string {
+	for {
+		m := alone.FindStringSubmatchIndex(answer)
+		if m == nil {
+			return ""
+		}
+		letter := answer[m[2]:m[3]]
+		answer = answer[m[3]:]
+		if letter != "A" || !beforeWord.MatchString(answer) || afterLetter.MatchString(answer) {
+			return letter
+		}
+	}
 }
 
 // leading returns the capital letter that an answer begins with as one names an option: "B", "B.", "(B) because".

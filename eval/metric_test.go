@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 		{Choice, "The answer is B", option, 1},
 		{Choice, "I am sure the ANSWER: the miller's son", option, 1},
 		{Choice, "So my choice is D, though B is near.", option, 0},
-		{Choice, "A man was seen; I take B", option, 0}, // A stands alone, and first
+		{Choice, "A man was seen; I take B", option, 1}, // A is a word there
 		{Choice, "Because of the key it must be B.", option, 1},
 		{Choice, "Aboard, nobody knows", option, 0},
 		{Choice, "I, of course", option, 0},

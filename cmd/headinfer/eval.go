@@ -175,16 +175,17 @@ func (o *evalOptions) run(ctx context.Context, errOut io.Writer) (*evalReport, e
 	if err != nil {
 		return nil, interrupted(ctx, err, "no question was answered")
 	}
-	return o.ask(ctx, methods, cases, log)
-}
-
-// ask asks every method the cases' questions; its results are run's.
-func (o *evalOptions) ask(ctx context.Context, methods []evalMethod, cases []evalCase, log zerolog.Logger) (*evalReport, error) {
 	out, err := createEvalOutput(o.out)
 	if err != nil {
-		return nil, usage(fmt.Errorf("--out: %w", err))
+		return nil, err
 	}
-	report := &evalReport{Machine: thisMachine(), Seed: o.seed, Depths: depthsOf(o.depths)}
+	return o.ask(ctx, methods, cases, out, log)
+}
+
+// ask asks every method the cases' questions; its results are run's. It closes
+// the output.
+func (o *evalOptions) ask(ctx context.Context, methods []evalMethod, cases []evalCase, out *evalOutput, log zerolog.Logger) (report *evalReport, err error) {
+	report = &evalReport{Machine: thisMachine(), Seed: o.seed, Depths: depthsOf(o.depths)}
 	for _, m := range methods {
 		if err = o.measureMethod(ctx, m, cases, report, out, log); err != nil {
 			break

@@ -44,14 +44,14 @@ type evalOutput struct {
 }
 
 // createEvalOutput makes the folder and an empty samples.jsonl, in place of an
-// earlier one.
+// earlier one. An error is one of usage.
 func createEvalOutput(dir string) (*evalOutput, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+		return nil, usage(fmt.Errorf("--out: %w", err))
 	}
 	file, err := os.Create(filepath.Join(dir, "samples.jsonl"))
 	if err != nil {
-		return nil, err
+		return nil, usage(fmt.Errorf("--out: %w", err))
 	}
 	o := &evalOutput{dir: dir, samples: file, lines: json.NewEncoder(file)}
 	o.lines.SetEscapeHTML(false)

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -94,36 +93,36 @@ func (o *evalOptions) runHeads(ctx context.Context, out, errOut io.Writer) error
 }
 
 // findAndVerify writes the file and asks the tasks with it. With an error, the
-// report has what was done before it; it is nil if no head was found.
-func (o *evalOptions) findAndVerify(ctx context.Context, log zerolog.Logger) (*headsReport, error) {
+// report has what was done before it; it is nil if no head was measured.
+func (o *evalOptions) findAndVerify(ctx context.Context, log zerolog.Logger) (report *headsReport, err error) {
 	if err := o.checkHeads(); err != nil {
 		return nil, err
 	}
-	// Now, because it would be a pity later.
-	if err := os.MkdirAll(filepath.Dir(o.findHeads), 0o755); err != nil {
-		return nil, usage(fmt.Errorf("--find-heads: %w", err))
-	}
+	// All that can be refused is refused before anything is measured.
 	p, err := o.prepareHeads(ctx, log)
 	if err != nil {
 		return nil, interrupted(ctx, err, "nothing was measured")
 	}
-	report, err := o.find(ctx, p, log)
-	if err != nil {
-		return report, interrupted(ctx, err, "no heads were written")
+	defer func() { err = errors.Join(err, p.file.close()) }()
+	if report, err = o.find(ctx, p, log); err != nil {
+		what := "no heads were written"
+		if report != nil {
+			what += ", and what was measured is printed"
+		}
+		return report, errors.Join(interrupted(ctx, err, what), p.out.samples.Close())
 	}
-	with, err := o.variant("streaming-heads", p.chat, streamingHeads+o.findHeads)
-	if err != nil {
-		return report, err
-	}
-	report.Verification, err = o.ask(ctx, []evalMethod{p.whole, with, p.window}, p.cases, log)
+	report.Verification, err = o.ask(ctx, []evalMethod{p.whole, p.found, p.window}, p.cases, p.out, log)
 	return report, err
 }
 
 // headsPlan is what finding heads needs before a device is opened.
 type headsPlan struct {
-	whole, window evalMethod // the method without a window, and with it for all heads
-	chat          bool       // the model has a template
-	find, cases   []evalCase // to find heads by, and to check them
+	// The method without a window, with it for the heads that are found, and for
+	// all.
+	whole, found, window evalMethod
+	find, cases          []evalCase // to find heads by, and to check them
+	file                 *headsFile
+	out                  *evalOutput
 }
 
 // variant loads the method for the tasks, under a name, with some options
@@ -136,42 +135,88 @@ func (o *evalOptions) variant(name string, chat bool, sets ...string) (evalMetho
 	return m, err
 }
 
-// prepareHeads reads the method and makes the questions.
+// prepareHeads reads the method, makes the questions and opens what is written.
 func (o *evalOptions) prepareHeads(ctx context.Context, log zerolog.Logger) (p headsPlan, err error) {
+	if err := o.checkWindow(); err != nil {
+		return p, err
+	}
+	if p.file, err = createHeadsFile(o.findHeads); err != nil {
+		return p, usage(fmt.Errorf("--find-heads: %w", err))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.file.close())
+		}
+	}()
+	if err = o.makeQuestions(ctx, &p, log); err != nil {
+		return p, err
+	}
+	// Last, since it empties a file of an earlier run.
+	p.out, err = createEvalOutput(o.out)
+	return p, err
+}
+
+// seeAll takes a method's window away.
+const seeAll = "heads.attention.recent=all"
+
+// checkWindow refuses a method that is the same without a window.
+func (o *evalOptions) checkWindow() error {
+	with, err := o.loadMethod(o.methods[0])
+	if err != nil {
+		return err
+	}
+	without, err := (&overrides{sets: append(slices.Clone(o.sets), seeAll), device: o.device}).loadMethod(o.methods[0])
+	if err != nil {
+		return err
+	}
+	for i := range with.Heads {
+		if !reflect.DeepEqual(with.Heads[i].Options, without.Heads[i].Options) {
+			return nil
+		}
+	}
+	return usage(fmt.Errorf("--find-heads: method %s has no window (%s); choose a method with a window, such as %s, or --set heads.attention.recent to a number",
+		o.methods[0], seeAll, headsMethod))
+}
+
+// makeQuestions loads the plan's methods and makes its cases.
+func (o *evalOptions) makeQuestions(ctx context.Context, p *headsPlan, log zerolog.Logger) (err error) {
 	plain, err := o.loadMethod(o.methods[0])
 	if err != nil {
-		return p, err
+		return err
 	}
 	checkpoint, err := model.Open(plain.Model.Path)
 	if err != nil {
-		return p, usage(err)
+		return usage(err)
 	}
 	defer func() { err = errors.Join(err, checkpoint.Close()) }()
-	p.chat = checkpoint.ChatTemplate != ""
-	if p.whole, err = o.variant("no-window", p.chat, "heads.attention.recent=all", "heads.attention.sinks=0"); err != nil {
-		return p, err
+	chat := checkpoint.ChatTemplate != ""
+	if p.whole, err = o.variant("no-window", chat, seeAll, "heads.attention.sinks=0"); err != nil {
+		return err
 	}
-	if p.window, err = o.variant("all-streaming", p.chat); err != nil {
-		return p, err
+	if p.found, err = o.variant("streaming-heads", chat, setHeads(o.findHeads)); err != nil {
+		return err
+	}
+	if p.window, err = o.variant("all-streaming", chat); err != nil {
+		return err
 	}
 	if p.cases, err = o.makeCases(ctx, p.whole, checkpoint, log); err != nil {
-		return p, err
+		return err
 	}
 	finding := *o
 	finding.contexts = o.contexts[:1]
 	finding.depths = 5
 	finding.seed = o.seed + findingSeed
 	if p.find, err = finding.makeCases(ctx, p.whole, checkpoint, log); err != nil {
-		return p, err
+		return err
 	}
 	for i := range p.find {
 		c := &p.find[i]
 		if c.err != nil {
-			return p, usage(fmt.Errorf("task %s at %d tokens: %w", c.task.Name, c.tokens, c.err))
+			return usage(fmt.Errorf("task %s at %d tokens: %w", c.task.Name, c.tokens, c.err))
 		}
 		c.keepFar(o.samples)
 	}
-	return p, nil
+	return nil
 }
 
 const (

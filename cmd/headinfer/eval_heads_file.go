@@ -2,11 +2,72 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
+
+// headsFile is a file of heads before it is written: PATH.partial, which write
+// renames, so that an earlier file stays until there is another.
+type headsFile struct {
+	path    string // or what it links to
+	partial *os.File
+}
+
+// createHeadsFile opens a file of heads, or says why it cannot be written.
+func createHeadsFile(path string) (*headsFile, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a rename would put a file in the link's place
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s is a directory; name a file, such as %s", path, filepath.Join(path, "heads.tsv"))
+	case err == nil && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is a device or a pipe, and what is written is read again; name a file, such as heads.tsv", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	partial, err := os.Create(path + ".partial")
+	if err != nil {
+		return nil, err
+	}
+	return &headsFile{path: path, partial: partial}, nil
+}
+
+// write writes the file, whole, and gives it its name.
+func (f *headsFile) write(text string) error {
+	file := f.partial
+	f.partial = nil
+	_, err := file.WriteString(text)
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), f.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return nil
+}
+
+// close removes what was not written.
+func (f *headsFile) close() error {
+	if f.partial == nil {
+		return nil
+	}
+	return errors.Join(f.partial.Close(), os.Remove(f.partial.Name()))
+}
+
+// setHeads is the --set of a file of heads. A value is read as YAML, with
+// variables, and a path may look like either.
+func setHeads(path string) string {
+	return "heads.attention.streaming_heads=" + strconv.Quote(strings.ReplaceAll(path, "$", "$$"))
+}
 
 // border is the number of the streaming_heads file from which on a head sees
 // everything.

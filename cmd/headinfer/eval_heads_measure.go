@@ -17,6 +17,7 @@ import (
 
 // headSample is a question that is answered right without a window, as tokens.
 type headSample struct {
+	id     string
 	prompt []int32
 	answer []int32 // as it was given then, the end token included
 	odds   float64 // sum of the log-odds of its tokens then, nats
@@ -35,14 +36,14 @@ type headFinder struct {
 // all heads is said to lose something.
 const windowMatters = 0.1
 
-// find measures every head and writes the file. The report is nil unless all were
-// measured.
+// find measures every head and writes the file. With an error, the report has the
+// heads that were measured before it; it is nil if none was begun.
 func (o *evalOptions) find(ctx context.Context, p headsPlan, log zerolog.Logger) (*headsReport, error) {
 	f := &headFinder{evalOptions: o, log: log}
 	if err := f.answer(ctx, p.whole, p.find); err != nil {
 		return nil, err
 	}
-	r := &headsReport{Path: o.findHeads, Tokens: o.contexts[0], Samples: len(f.samples)}
+	r := &headsReport{Tokens: o.contexts[0], Samples: len(f.samples), heads: f.layers * f.heads}
 	var err error
 	if r.All, err = f.damage(ctx, p.window.pipeline); err != nil {
 		return nil, err
@@ -53,16 +54,18 @@ func (o *evalOptions) find(ctx context.Context, p headsPlan, log zerolog.Logger)
 	}
 	log.Info().Float64("damage", r.All).Msg("measured all heads at once")
 	if r.Damage, err = f.singles(ctx); err != nil {
-		return nil, err
+		return r, err
 	}
 	r.Scores, r.Streaming = scoresOf(r.Damage, o.streaming)
-	if err := os.WriteFile(o.findHeads, []byte(headLines(r.Scores)), 0o644); err != nil {
-		return r, usage(fmt.Errorf("--find-heads: %w", err))
+	if err := p.file.write(headLines(r.Scores)); err != nil {
+		return r, fmt.Errorf("--find-heads: %w", err)
 	}
+	r.Path = o.findHeads
 	return r, nil
 }
 
-// singles returns the damage of each head, [layers, KV heads].
+// singles returns the damage of each head, [layers, KV heads]; with an error, of
+// those that were measured before it.
 func (f *headFinder) singles(ctx context.Context) (damage [][]float64, err error) {
 	dir, err := os.MkdirTemp("", "headinfer-heads-")
 	if err != nil {
@@ -71,15 +74,19 @@ func (f *headFinder) singles(ctx context.Context) (damage [][]float64, err error
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "head.tsv")
 	for layer := range f.layers {
-		damage = append(damage, make([]float64, f.heads))
 		for head := range f.heads {
 			p, err := f.single(path, layer, head)
 			if err != nil {
-				return nil, err
+				return damage, err
 			}
-			if damage[layer][head], err = f.damage(ctx, p); err != nil {
-				return nil, err
+			one, err := f.damage(ctx, p)
+			if err != nil {
+				return damage, fmt.Errorf("layer %d, head %d: %w", layer, head, err)
 			}
+			if head == 0 {
+				damage = append(damage, nil)
+			}
+			damage[layer] = append(damage[layer], one)
 		}
 		f.log.Info().Int("layer", layer).Int("of", f.layers).Floats64("damage", damage[layer]).Msg("measured heads")
 	}
@@ -97,12 +104,9 @@ func (f *headFinder) single(path string, layer, head int) (*pipeline, error) {
 	if err := os.WriteFile(path, []byte(headLines(full)), 0o600); err != nil {
 		return nil, err
 	}
-	with := overrides{sets: append(slices.Clone(f.sets), streamingHeads+path), device: f.device}
+	with := overrides{sets: append(slices.Clone(f.sets), setHeads(path)), device: f.device}
 	return with.loadMethod(f.methods[0])
 }
-
-// streamingHeads sets the option with the file of heads.
-const streamingHeads = "heads.attention.streaming_heads="
 
 // withEngine opens a pipeline's engine for as long as do runs.
 func withEngine(p *pipeline, log zerolog.Logger, do func(*stages.Engine) error) error {
@@ -133,7 +137,7 @@ func (f *headFinder) answer(ctx context.Context, m evalMethod, cases []evalCase)
 				asked++
 				one, err := answerOf(ctx, e, tokenize, c.task, s, chunk)
 				if err != nil {
-					return err
+					return fmt.Errorf("method %s without a window: %s: %w", f.methods[0], one.id, err)
 				}
 				if text := e.Checkpoint.Tokenizer.Decode(one.answer); eval.Score(c.task, text, s.Expected) == 1 {
 					f.samples = append(f.samples, one)
@@ -159,12 +163,13 @@ func (f *headFinder) answer(ctx context.Context, m evalMethod, cases []evalCase)
 
 // answerOf answers a question greedily.
 func answerOf(ctx context.Context, e *stages.Engine, tokenize *graph.Graph, task eval.Task, s eval.Sample, chunk int) (headSample, error) {
-	prompt, err := askOf[*stages.Prompt](ctx, tokenize, e, &stages.Document{ID: s.Task, Text: s.Text, Question: s.Question})
+	one := headSample{id: fmt.Sprintf("%s at %d tokens, seed %d", s.Task, s.Tokens, s.Seed)}
+	prompt, err := askOf[*stages.Prompt](ctx, tokenize, e, &stages.Document{ID: one.id, Text: s.Text, Question: s.Question})
 	if err != nil {
-		return headSample{}, err
+		return one, err
 	}
-	one := headSample{prompt: prompt.Tokens}
-	text, err := e.Admit(ctx, s.Task)
+	one.prompt = prompt.Tokens
+	text, err := e.Admit(ctx, one.id)
 	if err != nil {
 		return one, err
 	}
@@ -172,6 +177,9 @@ func answerOf(ctx context.Context, e *stages.Engine, tokenize *graph.Graph, task
 	logits, err := text.Prefill(ctx, one.prompt, chunk, task.AnswerTokens)
 	ends := e.Checkpoint.Tokenizer.EndTokens()
 	for err == nil {
+		if !areFinite(logits) {
+			return one, errNotFinite
+		}
 		token := likeliest(logits)
 		one.answer = append(one.answer, token)
 		one.odds += oddsOf(logits, token)
@@ -198,10 +206,10 @@ func (f *headFinder) damage(ctx context.Context, p *pipeline) (float64, error) {
 	sum := 0.0
 	err := withEngine(p, zerolog.Nop(), func(e *stages.Engine) error {
 		chunk := stages.ChunkOf(p.Documents, e.Device)
-		for i, s := range f.samples {
-			odds, err := forcedOdds(ctx, e, fmt.Sprintf("sample %d", i), s, chunk)
+		for _, s := range f.samples {
+			odds, err := forcedOdds(ctx, e, s, chunk)
 			if err != nil {
-				return err
+				return fmt.Errorf("method %s: %s: %w", f.methods[0], s.id, err)
 			}
 			sum += odds
 		}
@@ -212,8 +220,8 @@ func (f *headFinder) damage(ctx context.Context, p *pipeline) (float64, error) {
 
 // forcedOdds reads a prompt, is told its answer, and returns the sum of the
 // answer's log-odds.
-func forcedOdds(ctx context.Context, e *stages.Engine, id string, s headSample, chunk int) (odds float64, err error) {
-	text, err := e.Admit(ctx, id)
+func forcedOdds(ctx context.Context, e *stages.Engine, s headSample, chunk int) (odds float64, err error) {
+	text, err := e.Admit(ctx, s.id)
 	if err != nil {
 		return 0, err
 	}
@@ -223,6 +231,9 @@ func forcedOdds(ctx context.Context, e *stages.Engine, id string, s headSample, 
 		return 0, err
 	}
 	err = text.Force(ctx, s.answer, logits, func(i int, logits []float32) error {
+		if !areFinite(logits) {
+			return errNotFinite
+		}
 		odds += oddsOf(logits, s.answer[i])
 		return nil
 	})

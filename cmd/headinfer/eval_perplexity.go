@@ -53,6 +53,8 @@ func (o *evalOptions) checkPerplexity() error {
 	switch {
 	case len(distinct(o.taskNames)) > 1:
 		return usage(fmt.Errorf("--task %s is measured by itself; name the other tasks in another call", taskPerplexity))
+	case len(o.files) > 0:
+		return usage(fmt.Errorf("--task %s makes its own texts; leave --data out", taskPerplexity))
 	case o.forced < 1:
 		return usage(fmt.Errorf("--forced is %d; expected 1 or more", o.forced))
 	}
@@ -91,10 +93,10 @@ func (o *evalOptions) measurePerplexity(ctx context.Context, log zerolog.Logger)
 	}
 	file, err := createEvalOutput(o.out)
 	if err != nil {
-		return nil, usage(fmt.Errorf("--out: %w", err))
+		return nil, err
 	}
 	report := &forcedReport{Machine: thisMachine(), Seed: o.seed, Forced: o.forced}
-	run := forcedRun{texts: texts, report: report, file: file, log: log}
+	run := forcedRun{texts: texts, report: report, file: file, compares: len(methods) > 1, log: log}
 	for _, m := range methods {
 		if err = run.measure(ctx, m); err != nil {
 			break

@@ -1,9 +1,21 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"slices"
 )
+
+// errNotFinite says that no figure can be had from a step's logits.
+var errNotFinite = errors.New("logits are not finite; see whether they are with another --method, such as standard, or with --device cpu: if not, the model's weights are broken")
+
+// finite says whether a figure is a number that JSON can write.
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// areFinite says whether all logits are.
+func areFinite(logits []float32) bool {
+	return !slices.ContainsFunc(logits, func(l float32) bool { return !finite(float64(l)) })
+}
 
 // logSum is the logarithm of the sum of the logits' exponentials.
 func logSum(logits []float32) float64 {

@@ -18,9 +18,11 @@ type forcedRun struct {
 	report *forcedReport
 	file   *evalOutput
 	log    zerolog.Logger
+	// compares says that there is another method to compare with the first.
+	compares bool
 	// first are the logits [vocabulary] of the first method before each forced
-	// token of each text; nil where it could not read the text. They lie in host
-	// memory: 4 bytes × vocabulary × forced tokens a text.
+	// token of each text; nil where it could not read the text, or if nothing is
+	// compared with them. They lie in host memory: 4 bytes × vocabulary × forced tokens a text.
 	first [][][]float32
 }
 
@@ -34,7 +36,10 @@ type forcedSums struct {
 
 // step adds a forced token. want are the first method's logits; nil if there
 // are none to compare with.
-func (s *forcedSums) step(token int32, answer bool, logits, want []float32) {
+func (s *forcedSums) step(token int32, answer bool, logits, want []float32) error {
+	if !areFinite(logits) {
+		return errNotFinite
+	}
 	loss := lossOf(logits, token)
 	s.tokens++
 	s.loss += loss
@@ -43,7 +48,7 @@ func (s *forcedSums) step(token int32, answer bool, logits, want []float32) {
 		s.answerLoss += loss
 	}
 	if want == nil {
-		return
+		return nil
 	}
 	s.compared++
 	s.divergence += divergence(want, logits)
@@ -51,6 +56,7 @@ func (s *forcedSums) step(token int32, answer bool, logits, want []float32) {
 	if likeliest(want) == likeliest(logits) {
 		s.same++
 	}
+	return nil
 }
 
 // add takes the sums of another text.
@@ -134,7 +140,7 @@ func (r *forcedRun) length(ctx context.Context, m evalMethod, e *stages.Engine, 
 	for i := from; i < to; i++ {
 		t := &r.texts[i]
 		begun := time.Now()
-		one, logits, err := t.force(ctx, e, chunk, r.first[i], isFirst)
+		one, logits, err := t.force(ctx, e, chunk, r.first[i], isFirst && r.compares)
 		if err != nil {
 			return err
 		}
@@ -159,7 +165,8 @@ func (r *forcedRun) length(ctx context.Context, m evalMethod, e *stages.Engine, 
 // force reads a text, its last tokens one by one, and compares with the logits
 // in first, if there are any. keep says to return the logits.
 func (t *forcedText) force(ctx context.Context, e *stages.Engine, chunk int, first [][]float32, keep bool) (sums forcedSums, kept [][]float32, err error) {
-	text, err := e.Admit(ctx, fmt.Sprintf("text of %d tokens, seed %d", t.asked, t.seed))
+	id := fmt.Sprintf("text of %d tokens, seed %d", t.asked, t.seed)
+	text, err := e.Admit(ctx, id)
 	if err != nil {
 		return sums, nil, err
 	}
@@ -174,7 +181,9 @@ func (t *forcedText) force(ctx context.Context, e *stages.Engine, chunk int, fir
 		if first != nil {
 			want = first[i]
 		}
-		sums.step(forced[i], t.answer[i], logits, want)
+		if err := sums.step(forced[i], t.answer[i], logits, want); err != nil {
+			return fmt.Errorf("%s, forced token %d: %w", id, i, err)
+		}
 		if keep {
 			kept = append(kept, logits)
 		}

@@ -56,9 +56,11 @@ type forcedFigures struct {
 
 // forcedAgainst compares a method's logits with the first method's.
 type forcedAgainst struct {
-	Divergence float64 `json:"kl"`          // mean, nats
-	LogitError float64 `json:"logit_error"` // largest, in standard deviations of the step's logits
-	SameToken  float64 `json:"same_token"`  // share of steps with the same most likely token
+	Divergence float64 `json:"kl"` // mean, nats
+	// LogitError is the largest, in standard deviations of the step's logits; nil if
+	// these were all the same at a step.
+	LogitError *float64 `json:"logit_error,omitempty"`
+	SameToken  float64  `json:"same_token"` // share of steps with the same most likely token
 }
 
 // figures are what the sums come to.
@@ -66,7 +68,7 @@ func (s forcedSums) figures() forcedFigures {
 	f := forcedFigures{ForcedTokens: s.tokens, AnswerTokens: s.answerTokens}
 	perplexity := func(loss float64, tokens int) *float64 {
 		p := math.Exp(loss / float64(tokens))
-		if tokens == 0 || math.IsInf(p, 0) || math.IsNaN(p) {
+		if tokens == 0 || !finite(p) {
 			return nil
 		}
 		return &p
@@ -74,7 +76,10 @@ func (s forcedSums) figures() forcedFigures {
 	f.Perplexity, f.AnswerPerplexity = perplexity(s.loss, s.tokens), perplexity(s.answerLoss, s.answerTokens)
 	if s.compared > 0 {
 		n := float64(s.compared)
-		f.Against = &forcedAgainst{Divergence: s.divergence / n, LogitError: s.error, SameToken: float64(s.same) / n}
+		f.Against = &forcedAgainst{Divergence: s.divergence / n, SameToken: float64(s.same) / n}
+		if finite(s.error) {
+			f.Against.LogitError = &s.error
+		}
 	}
 	return f
 }
@@ -138,7 +143,11 @@ func (r *forcedReport) table() table {
 			digits(row.Perplexity), digits(row.AnswerPerplexity),
 		}
 		if a := row.Against; a != nil {
-			cells = append(cells, number(a.Divergence), number(a.LogitError), inPercent(a.SameToken))
+			worst := none
+			if a.LogitError != nil {
+				worst = number(*a.LogitError)
+			}
+			cells = append(cells, number(a.Divergence), worst, inPercent(a.SameToken))
 		}
 		t = append(t, fill(cells, len(t[0])))
 	}

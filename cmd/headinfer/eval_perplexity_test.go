@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -80,7 +81,7 @@ func TestPerplexityShowsWhatIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := forcedRun{report: &forcedReport{}, file: file, log: zerolog.Nop()}
+	run := forcedRun{report: &forcedReport{}, file: file, compares: true, log: zerolog.Nop()}
 	task, _ := eval.Find(forcedTask)
 	for i, sets := range [][]string{
 		nil,
@@ -112,10 +113,10 @@ func TestPerplexityShowsWhatIsLost(t *testing.T) {
 		t.Fatalf("%+v of %+v", rows, methods)
 	}
 	whole, tiles, window := rows[0], rows[1], rows[2]
-	if a := tiles.Against; a.Divergence > 1e-6 || a.LogitError > 1e-4 || a.LogitError == 0 || a.SameToken != 1 || math.Abs(*tiles.Perplexity / *whole.Perplexity - 1) > 1e-5 {
+	if a := tiles.Against; a.Divergence > 1e-6 || *a.LogitError > 1e-4 || *a.LogitError == 0 || a.SameToken != 1 || math.Abs(*tiles.Perplexity / *whole.Perplexity - 1) > 1e-5 {
 		t.Errorf("tiles lose: %+v beside %+v", a, whole)
 	}
-	if a := window.Against; a.Divergence < 0.01 || a.LogitError < 0.1 || a.SameToken == 1 || *window.AnswerPerplexity < 1.1**whole.AnswerPerplexity {
+	if a := window.Against; a.Divergence < 0.01 || *a.LogitError < 0.1 || a.SameToken == 1 || *window.AnswerPerplexity < 1.1**whole.AnswerPerplexity {
 		t.Errorf("a window loses nothing: %+v beside %+v", a, whole)
 	}
 }
@@ -133,6 +134,35 @@ func openBuiltin(t *testing.T) *model.Checkpoint {
 		}
 	})
 	return checkpoint
+}
+
+// TestOneMethodKeepsNothing keeps logits only to compare with.
+func TestOneMethodKeepsNothing(t *testing.T) {
+	t.Parallel()
+	checkpoint := openBuiltin(t)
+	for _, compares := range []bool{false, true} {
+		file, err := createEvalOutput(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		task, _ := eval.Find(forcedTask)
+		o := evalOptions{overrides: overrides{device: "cpu"}, tasks: []eval.Task{task}, forcedOptions: forcedOptions{forced: 3}}
+		m, err := o.loadTasks("adaptive", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := o.forcedText(checkpoint, 300, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := forcedRun{texts: []forcedText{text}, report: &forcedReport{}, file: file, compares: compares, log: zerolog.Nop()}
+		if err := errors.Join(run.measure(t.Context(), m), file.samples.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{true: 3}[compares]; len(run.first[0]) != want || run.report.Rows[0].ForcedTokens != 3 {
+			t.Errorf("comparing is %v: logits of %d steps are kept; %+v", compares, len(run.first[0]), run.report.Rows)
+		}
+	}
 }
 
 // TestPerplexityWithoutRoom has a reason where there are no figures.
@@ -159,6 +189,7 @@ func TestPerplexityMistakes(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--task perplexity is measured by itself; ": {"--task", "perplexity,vt"},
 		"--forced is 0; expected 1 or more":         {"--task", "perplexity", "--forced", "0"},
+		"makes its own texts; leave --data out":     {"--task", "perplexity", "--data", "qa=nowhere.json"},
 		`no method "adaptiv"`:                       {"--task", "perplexity", "--method", "adaptiv"},
 		"nothing at \"nowhere\"":                    {"--task", "perplexity", "--model", "nowhere"},
 		"--context: a prompt of 0 tokens":           {"--task", "perplexity", "--context", "0"},
@@ -294,29 +325,37 @@ func TestForcedSums(t *testing.T) {
 		t.Errorf("figures of nothing: %+v", f)
 	}
 	even, sure := []float32{0, 0}, []float32{80, 0}
-	one.step(1, false, even, nil)
-	one.step(0, true, sure, even)
+	if err := errors.Join(one.step(1, false, even, nil), one.step(0, true, sure, even)); err != nil {
+		t.Fatal(err)
+	}
 	all.add(one)
 	all.add(one)
 	f := all.figures()
 	if f.ForcedTokens != 4 || f.AnswerTokens != 2 || math.Abs(*f.Perplexity-math.Sqrt2) > 1e-9 || math.Abs(*f.AnswerPerplexity-1) > 1e-9 {
 		t.Errorf("%+v, perplexity %g, of answers %g", f, *f.Perplexity, *f.AnswerPerplexity)
 	}
-	if a := f.Against; a == nil || a.SameToken != 1 || math.Abs(a.Divergence-(40-math.Ln2)) > 1e-9 {
+	// There is no standard deviation in even logits.
+	if a := f.Against; a == nil || a.LogitError != nil || a.SameToken != 1 || math.Abs(a.Divergence-(40-math.Ln2)) > 1e-9 {
 		t.Errorf("%+v", a)
 	}
 	all.loss = math.Inf(1)
 	if f := all.figures(); f.Perplexity != nil {
 		t.Error("a perplexity that JSON cannot write")
 	}
+	for _, broken := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		before := one
+		if err := one.step(0, true, []float32{1, float32(broken)}, sure); !errors.Is(err, errNotFinite) || one != before {
+			t.Errorf("a logit of %g: %v, %+v", broken, err, one)
+		}
+	}
 }
 
 // TestForcedTable has rows by length, and dashes where nothing was measured.
 func TestForcedTable(t *testing.T) {
-	two := 2.0
+	two, small := 2.0, 1e-7
 	figures := forcedFigures{ForcedTokens: 8, Perplexity: &two, AnswerPerplexity: nil}
 	against := figures
-	against.Against = &forcedAgainst{Divergence: 0.5, LogitError: 1e-7, SameToken: 0.875}
+	against.Against = &forcedAgainst{Divergence: 0.5, LogitError: &small, SameToken: 0.875}
 	r := forcedReport{
 		Methods: []evalMethodName{{Name: "a"}, {Name: "b", Lossy: []string{"much"}}},
 		Rows: []forcedRow{
