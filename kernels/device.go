@@ -117,17 +117,19 @@ type Operators interface {
 	CopyOut(s Stream, hostDst, src Tensor)
 	CopyWithin(s Stream, dst, src Tensor)
 
-	// Embed writes row ids[i] of table [vocabulary, hidden] to out[i], out [T, hidden].
-	Embed(s Stream, out, table Tensor, ids []int32)
-	// RMSNorm writes x / sqrt(mean(x²) + eps) * weight, row by row; weight is
-	// f32 [1, hidden] (Zhang & Sennrich 2019).
-	RMSNorm(s Stream, out, x, weight Tensor, eps float32)
+	// Embed writes row ids[i] of table [vocabulary, hidden] times scale to out[i],
+	// out [T, hidden].
+	Embed(s Stream, out, table Tensor, ids []int32, scale float32)
+	// RMSNorm writes x / sqrt(mean(x²) + eps) * weight, row by row, or adds it to
+	// out; weight is f32 [1, hidden] (Zhang & Sennrich 2019).
+	RMSNorm(s Stream, out, x, weight Tensor, eps float32, accumulate bool)
 	// Linear writes x·wᵀ, or adds it to out: x [T, in], w [out, in] in any
 	// encoding, out [T, out].
 	Linear(s Stream, out, x, w Tensor, accumulate bool)
-	// RotaryTable writes cos and sin, f32 [T, head_dim/2], of position *
-	// frequency, computed in double precision. Both slices are on the host.
-	RotaryTable(s Stream, cos, sin Tensor, positions []int32, frequencies []float64)
+	// RotaryTable writes scale times the cosine and sine of position * frequency,
+	// f32 [T, frequencies], computed in double precision. Both slices are on the
+	// host.
+	RotaryTable(s Stream, cos, sin Tensor, positions []int32, frequencies []float64, scale float64)
 	// RotateSplit turns the projections of a pass into what attention takes.
 	RotateSplit(s Stream, a RotateArgs)
 	// Attention attends to one tile of keys and values.
@@ -147,8 +149,8 @@ type Operators interface {
 	// AttentionMass adds to mass, f32 [kv heads, keys], what each key has received
 	// of the attention that a describes and that has been computed already: the
 	// sum over queries and the KV head's query heads of exp(scale * q·k - LSE),
-	// over the keys that the mask lets through. Out is not used, and Merge is not
-	// set (H2O, Zhang et al. 2023).
+	// over the keys that the mask lets through. Out is not used, and Merge, Window
+	// and SoftCap are not set (H2O, Zhang et al. 2023).
 	AttentionMass(s Stream, mass Tensor, a AttentionArgs)
 	// Convert writes x, f32, to out in out's own type, rounding once.
 	Convert(s Stream, out, x Tensor)
@@ -166,17 +168,25 @@ type Activation uint8
 
 // The activations.
 const (
-	SiLU Activation = iota
+	SiLU     Activation = iota
+	GELUTanh            // GELU by its approximation with tanh (Hendrycks & Gimpel 2016)
 )
 
-// RotateArgs are RotateSplit's operands. Queries are rotated in place; keys
-// are rotated, and values moved, into NewKV [kv heads, T, head_dim].
+// RotateArgs are RotateSplit's operands. Queries are made ready for attention
+// in place; keys and values are moved into NewKV [kv heads, T, head_dim], keys
+// made ready on the way: biases are added, heads normalised as RMSNorm does,
+// and rotated, in this order and as far as there are such.
 type RotateArgs struct {
-	Q, K, V     Tensor // [T, heads*head_dim], [T, kv heads*head_dim] twice
-	Cos, Sin    Tensor // f32 [T, head_dim/2]
+	Q, K, V             Tensor // [T, heads*head_dim], [T, kv heads*head_dim] twice
+	QBias, KBias, VBias Tensor // f32 [1, as Q, K and V]; zero Tensors: none
+	QNorm, KNorm        Tensor // f32 [1, head_dim], weights of each head's norm; zero Tensors: none
+	NormEps             float32
+	// Cos and Sin are f32 [T, half] each: the first 2*half channels of each head
+	// are rotated, up to all of head_dim. Without rows, none are.
+	Cos, Sin    Tensor
 	NewKV       KV
 	HeadDim     int
-	Interleaved bool // pairs are neighbours (2i, 2i+1), not halves (i, i+head_dim/2)
+	Interleaved bool // pairs are neighbours (2i, 2i+1), not halves (i, i+half)
 }
 
 // AttentionArgs are the operands of one attention tile: the query heads of
@@ -199,5 +209,11 @@ type AttentionArgs struct {
 	// Causal masks bottom-right: of T queries against N keys, query i sees
 	// keys 0 … N-T+i.
 	Causal bool
-	Merge  bool
+	// Window, with Causal, is how many of these it sees, the last ones; 0: all
+	// (sliding window attention, Beltagy et al. 2020).
+	Window int
+	// SoftCap bounds scores before the mask: cap * tanh(score / cap); 0: not at all
+	// (Gemma 2).
+	SoftCap float32
+	Merge   bool
 }

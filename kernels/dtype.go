@@ -6,7 +6,9 @@ import "fmt"
 type DType uint8
 
 // Encodings. The names of the quantised ones are GGUF's; each packs a row in
-// blocks of 32 elements.
+// blocks of 32 elements, or, if it ends in K, in super-blocks of 256. A
+// super-block has one f16 scale, and one f16 minimum if any, for the integer
+// scales and minima of its groups of 16 or 32 elements.
 const (
 	Invalid DType = iota
 	F32
@@ -17,6 +19,13 @@ const (
 	Q4_1 // f16 scale, f16 minimum, 32 4-bit values
 	Q5_0 // f16 scale, 32 fifth bits, 32 4-bit values offset by 16
 	Q5_1 // f16 scale, f16 minimum, 32 fifth bits, 32 4-bit values
+
+	Q2K   // 2-bit values, a 4-bit scale and minimum for every 16
+	Q3K   // 3-bit values offset by 4, a 6-bit scale offset by 32 for every 16
+	Q4K   // 4-bit values, a 6-bit scale and minimum for every 32
+	Q5K   // 5-bit values, a 6-bit scale and minimum for every 32
+	Q6K   // 6-bit values offset by 32, a signed 8-bit scale for every 16
+	IQ4NL // f16 scale, 32 4-bit indices into a fixed table of 16 values
 
 	// Encodings of keys and values in a cache, which lose precision; KV says how
 	// they lie. A block is an f16 scale, an f16 minimum, and 32 or 64 codes of 8
@@ -44,6 +53,12 @@ var dtypes = [...]dtypeInfo{
 	Q4_1:    {"q4_1", 32, 20},
 	Q5_0:    {"q5_0", 32, 22},
 	Q5_1:    {"q5_1", 32, 24},
+	Q2K:     {"q2_k", 256, 84},
+	Q3K:     {"q3_k", 256, 110},
+	Q4K:     {"q4_k", 256, 144},
+	Q5K:     {"q5_k", 256, 176},
+	Q6K:     {"q6_k", 256, 210},
+	IQ4NL:   {"iq4_nl", 32, 18},
 	Int8G32: {"int8/32", 32, 36},
 	Int8G64: {"int8/64", 64, 68},
 	Int4G32: {"int4/32", 32, 20},
@@ -51,7 +66,7 @@ var dtypes = [...]dtypeInfo{
 }
 
 // DTypes lists the encodings of weights.
-func DTypes() []DType { return between(F32, Q5_1) }
+func DTypes() []DType { return between(F32, IQ4NL) }
 
 // KVCodes lists the encodings of keys and values that lose precision.
 func KVCodes() []DType { return between(Int8G32, Int4G64) }

@@ -28,6 +28,7 @@ func (d *Device) Attention(s kernels.Stream, a kernels.AttentionArgs) {
 		if err != nil || heads == 0 || a.Q.Rows == 0 {
 			return err
 		}
+		a.KV = withinWindow(a)
 		if a.Q.Rows <= fewRows {
 			return d.attendByKeys(a, heads)
 		}
@@ -46,10 +47,41 @@ func checkAttention(a kernels.AttentionArgs) (heads int, err error) {
 				kv.Heads, kv.HeadDim, kv.DType, heads, a.HeadDim, a.KV[0].DType)
 		}
 	}
+	if a.Window < 0 || a.Window > 0 && !a.Causal {
+		return 0, fmt.Errorf("a window of %d keys, causal %v: a window is a positive part of a causal mask", a.Window, a.Causal)
+	}
+	if !(a.SoftCap >= 0) {
+		return 0, fmt.Errorf("scores capped at %g: a cap is positive, or 0 for none", a.SoftCap)
+	}
 	if err := want(a.Q.Rows, heads*a.Group*a.HeadDim, map[string]kernels.Tensor{"q": a.Q, "out": a.Out}); err != nil {
 		return 0, err
 	}
 	return heads, want(heads*a.Group, a.Q.Rows, map[string]kernels.Tensor{"lse": a.LSE})
+}
+
+// withinWindow returns a's keys without those, from the first, that are before
+// every query's window: masks count from the last key.
+func withinWindow(a kernels.AttentionArgs) []kernels.KV {
+	if a.Window == 0 {
+		return a.KV
+	}
+	before := countKeys(a.KV) - a.Q.Rows + 1 - a.Window
+	kept := a.KV[:0]
+	for _, kv := range a.KV {
+		if n := min(max(0, before), kv.Tokens); n == 0 || n < kv.Tokens {
+			kept = append(kept, kv.TokenRange(n, kv.Tokens))
+		}
+		before -= kv.Tokens
+	}
+	return kept
+}
+
+func countKeys(pieces []kernels.KV) int {
+	n := 0
+	for _, kv := range pieces {
+		n += kv.Tokens
+	}
+	return n
 }
 
 // headArgs are the operands of one KV head, with all of its queries and keys.
@@ -61,7 +93,7 @@ func headArgs(a kernels.AttentionArgs, head int) simd.AttentionArgs {
 		Q: allFloats(q), QStride: q.Stride, Rows: q.Rows, Total: q.Rows,
 		Out: allFloats(out), OutStride: out.Stride, LSE: allFloats(lse), LSEStride: lse.Stride,
 		G: a.Group, HeadDim: a.HeadDim, KVType: a.KV[0].DType,
-		Causal: a.Causal, Scale: a.Scale, Merge: a.Merge,
+		Causal: a.Causal, Window: a.Window, Scale: a.Scale, SoftCap: a.SoftCap, Merge: a.Merge,
 		Pieces: make([]simd.Piece, 0, len(a.KV)),
 	}
 	for _, kv := range a.KV {
@@ -105,10 +137,7 @@ func (d *Device) attendByQueries(a kernels.AttentionArgs, heads int) error {
 
 // attendByKeys divides the keys into parts, attends to each apart, and merges.
 func (d *Device) attendByKeys(a kernels.AttentionArgs, heads int) error {
-	keys := 0
-	for _, kv := range a.KV {
-		keys += kv.Tokens
-	}
+	keys := countKeys(a.KV)
 	parts := max(1, min((2*d.pool.workers+heads-1)/heads, keys/keysApart))
 	if heads%d.pool.workers == 0 {
 		parts = 1
@@ -137,7 +166,7 @@ func (d *Device) attendByKeys(a kernels.AttentionArgs, heads int) error {
 		lo, hi := part*keys/parts, (part+1)*keys/parts
 		one := headArgs(a, head)
 		one.Pieces = cut(one.Pieces[:0], a.KV, head, lo, hi)
-		one.Total = rows - (keys - hi) // keeps the mask where it was
+		one.Total = rows - (keys - hi) // keeps the mask, and the window, where they were
 		one.Out, one.LSE = of(head, part)
 		one.OutStride, one.LSEStride, one.Merge = width, rows, false
 		simd.Attention(one, d.scratch.workers[worker])

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"fmt"
+
 	"headinfer/kernels"
 	"headinfer/kernels/cpu/simd"
 )
@@ -18,10 +20,10 @@ func (d *Device) AttentionMass(s kernels.Stream, mass kernels.Tensor, a kernels.
 		if err != nil || heads == 0 || a.Q.Rows == 0 {
 			return err
 		}
-		keys := 0
-		for _, kv := range a.KV {
-			keys += kv.Tokens
+		if a.Window != 0 || a.SoftCap != 0 {
+			return fmt.Errorf("a window of %d keys and a cap of %g, and neither is taken into account: set both to 0", a.Window, a.SoftCap)
 		}
+		keys := countKeys(a.KV)
 		if err := want(heads, keys, map[string]kernels.Tensor{"mass": mass}); err != nil {
 			return err
 		}

@@ -70,8 +70,8 @@ func (d *Device) CopyWithin(s kernels.Stream, dst, src kernels.Tensor) {
 	copyTensor(s, "copy within", dst, src)
 }
 
-// Embed decodes the rows that ids name.
-func (d *Device) Embed(s kernels.Stream, out, table kernels.Tensor, ids []int32) {
+// Embed decodes the rows that ids name, and scales them.
+func (d *Device) Embed(s kernels.Stream, out, table kernels.Tensor, ids []int32, scale float32) {
 	compute(s, "embed", func(*Device) error {
 		if err := want(len(ids), table.Cols, map[string]kernels.Tensor{"out": out}); err != nil {
 			return err
@@ -80,8 +80,12 @@ func (d *Device) Embed(s kernels.Stream, out, table kernels.Tensor, ids []int32)
 			if id < 0 || int(id) >= table.Rows {
 				return fmt.Errorf("token id %d is outside the vocabulary of %d", id, table.Rows)
 			}
-			if err := simd.Dequantize(floats(out, i), rowBytes(table, int(id)), table.DType); err != nil {
+			row := floats(out, i)
+			if err := simd.Dequantize(row, rowBytes(table, int(id)), table.DType); err != nil {
 				return err
+			}
+			if scale != 1 {
+				simd.Scale(row, row, scale)
 			}
 		}
 		return nil
@@ -89,7 +93,7 @@ func (d *Device) Embed(s kernels.Stream, out, table kernels.Tensor, ids []int32)
 }
 
 // RMSNorm normalises rows.
-func (d *Device) RMSNorm(s kernels.Stream, out, x, weight kernels.Tensor, eps float32) {
+func (d *Device) RMSNorm(s kernels.Stream, out, x, weight kernels.Tensor, eps float32, accumulate bool) {
 	compute(s, "rmsnorm", func(d *Device) error {
 		if err := want(out.Rows, out.Cols, map[string]kernels.Tensor{"out": out, "x": x}); err != nil {
 			return err
@@ -97,7 +101,11 @@ func (d *Device) RMSNorm(s kernels.Stream, out, x, weight kernels.Tensor, eps fl
 		if err := want(1, out.Cols, map[string]kernels.Tensor{"weight": weight}); err != nil {
 			return err
 		}
-		d.rows(out.Rows, func(r int) { simd.RMSNorm(floats(out, r), floats(x, r), floats(weight, 0), eps) })
+		norm := simd.RMSNorm
+		if accumulate {
+			norm = simd.AddRMSNorm
+		}
+		d.rows(out.Rows, func(r int) { norm(floats(out, r), floats(x, r), floats(weight, 0), eps) })
 		return nil
 	})
 }
@@ -114,7 +122,7 @@ func (d *Device) rows(n int, f func(r int)) {
 }
 
 // RotaryTable fills the table of sines and cosines.
-func (d *Device) RotaryTable(s kernels.Stream, cos, sin kernels.Tensor, positions []int32, frequencies []float64) {
+func (d *Device) RotaryTable(s kernels.Stream, cos, sin kernels.Tensor, positions []int32, frequencies []float64, scale float64) {
 	compute(s, "rotary table", func(d *Device) error {
 		if err := want(len(positions), len(frequencies), map[string]kernels.Tensor{"cos": cos, "sin": sin}); err != nil {
 			return err
@@ -123,38 +131,7 @@ func (d *Device) RotaryTable(s kernels.Stream, cos, sin kernels.Tensor, position
 			c, sn := floats(cos, r), floats(sin, r)
 			for i, f := range frequencies {
 				y, x := math.Sincos(float64(positions[r]) * f)
-				c[i], sn[i] = float32(x), float32(y)
-			}
-		})
-		return nil
-	})
-}
-
-// RotateSplit rotates queries and keys and lays out the new keys and values by head.
-func (d *Device) RotateSplit(s kernels.Stream, a kernels.RotateArgs) {
-	compute(s, "rotate", func(d *Device) error {
-		hd, kv := a.HeadDim, a.NewKV
-		if err := want(a.Q.Rows, kv.Heads*hd, map[string]kernels.Tensor{"k": a.K, "v": a.V}); err != nil {
-			return err
-		}
-		if err := want(a.Q.Rows, hd/2, map[string]kernels.Tensor{"cos": a.Cos, "sin": a.Sin}); err != nil {
-			return err
-		}
-		if kv.DType != kernels.F32 || kv.Tokens != a.Q.Rows || kv.HeadDim != hd {
-			return fmt.Errorf("new KV is %s of %d tokens with head_dim %d, not f32 of %d with %d", kv.DType, kv.Tokens, kv.HeadDim, a.Q.Rows, hd)
-		}
-		keys, values := allFloats(kv.Keys()), allFloats(kv.Values())
-		d.rows(a.Q.Rows, func(r int) {
-			cos, sin := floats(a.Cos, r), floats(a.Sin, r)
-			q, k, v := floats(a.Q, r), floats(a.K, r), floats(a.V, r)
-			for h := 0; h < a.Q.Cols; h += hd {
-				simd.RoPE(q[h:h+hd], cos, sin, a.Interleaved)
-			}
-			for h := range kv.Heads {
-				at := h*kv.HeadStride + r*hd
-				simd.RoPE(k[h*hd:(h+1)*hd], cos, sin, a.Interleaved)
-				copy(keys[at:at+hd], k[h*hd:])
-				copy(values[at:at+hd], v[h*hd:(h+1)*hd])
+				c[i], sn[i] = float32(scale*x), float32(scale*y)
 			}
 		})
 		return nil
@@ -177,7 +154,12 @@ func (d *Device) Convert(s kernels.Stream, out, x kernels.Tensor) {
 // GLU applies a gated linear unit.
 func (d *Device) GLU(s kernels.Stream, out, gateUp kernels.Tensor, act kernels.Activation) {
 	compute(s, "glu", func(d *Device) error {
-		if act != kernels.SiLU {
+		glu := simd.SwiGLU
+		switch act {
+		case kernels.SiLU:
+		case kernels.GELUTanh:
+			glu = simd.GeGLU
+		default:
 			return fmt.Errorf("activation %d is not known", act)
 		}
 		if err := want(out.Rows, 2*out.Cols, map[string]kernels.Tensor{"gateUp": gateUp}); err != nil {
@@ -185,7 +167,7 @@ func (d *Device) GLU(s kernels.Stream, out, gateUp kernels.Tensor, act kernels.A
 		}
 		d.rows(out.Rows, func(r int) {
 			g := floats(gateUp, r)
-			simd.SwiGLU(floats(out, r), g[:out.Cols], g[out.Cols:])
+			glu(floats(out, r), g[:out.Cols], g[out.Cols:])
 		})
 		return nil
 	})

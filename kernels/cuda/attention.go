@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"maps"
+	"math"
 
 	"headinfer/kernels"
 	"headinfer/kernels/cuda/driver"
@@ -53,6 +54,16 @@ var (
 	decodeShared = map[int]int{64: 65536, 96: 98304, 128: 98304, 256: 98304}
 )
 
+// headKernel is the name of a fast kernel for a head dimension. Only a capped one
+// knows of a window and of a cap on scores; the others are faster.
+func headKernel(kernel string, headDim int, capped bool) string {
+	name := fmt.Sprintf("%s_%s_hd%d", kernel, suffix, headDim)
+	if capped {
+		name += "_capped"
+	}
+	return name
+}
+
 // prefillKernels returns the kernels for many rows of a compiled target.
 func prefillKernels(target string) map[int]tiling {
 	kernels := maps.Clone(prefillAnywhere)
@@ -69,17 +80,24 @@ func (d *Device) Attention(on kernels.Stream, a kernels.AttentionArgs) {
 		if err != nil || heads == 0 || a.Q.Rows == 0 {
 			return err
 		}
-		args := attentionWords(a)
+		if a.Window >= keys {
+			a.Window = 0 // no query sees more keys than that
+		}
+		args, bounds := attentionWords(a), []uint64{integer(a.Window), real(float64(a.SoftCap))}
 		rows := a.Q.Rows * a.Group
 		prefill, fast := d.prefill[a.HeadDim]
-		switch name := fmt.Sprintf("%s_hd%d", suffix, a.HeadDim); {
+		capped := a.Window > 0 || a.SoftCap > 0
+		if fast && capped {
+			args, prefill = append(args, bounds...), prefillAnywhere[a.HeadDim]
+		}
+		switch {
 		case !fast:
 			return d.launch(s, "attention_generic_"+suffix, driver.Dim{X: a.Q.Rows, Y: heads * a.Group, Z: 1}, 128, 0,
-				append(args, integer(a.HeadDim))...)
+				append(append(args, bounds...), integer(a.HeadDim))...)
 		case rows > fewRows:
-			return d.launch(s, prefill.kernel+"_"+name, driver.Dim{X: ceil(rows, prefill.rows), Y: heads, Z: 1}, prefill.block, prefill.shared, args...)
+			return d.launch(s, headKernel(prefill.kernel, a.HeadDim, capped), driver.Dim{X: ceil(rows, prefill.rows), Y: heads, Z: 1}, prefill.block, prefill.shared, args...)
 		default:
-			return d.attendByKeys(s, a, args, name, heads, keys)
+			return d.attendByKeys(s, a, args, headKernel("attention_decode", a.HeadDim, capped), heads, keys)
 		}
 	})
 }
@@ -87,6 +105,9 @@ func (d *Device) Attention(on kernels.Stream, a kernels.AttentionArgs) {
 // attendByKeys divides the keys into parts, attends to each apart, and joins.
 func (d *Device) attendByKeys(s *stream, a kernels.AttentionArgs, args []uint64, name string, heads, keys int) error {
 	rows := a.Q.Rows
+	if a.Window > 0 {
+		keys = min(keys, a.Window+rows-1)
+	}
 	blocks := heads * ceil(rows*a.Group, fewRows)
 	splits := max(1, min(2*d.context.Properties().Multiprocessors/blocks, ceil(keys, keysApart), maxSplits))
 	outs := splits * heads * a.Group * rows
@@ -95,7 +116,7 @@ func (d *Device) attendByKeys(s *stream, a kernels.AttentionArgs, args []uint64,
 	}
 	partialOut := word(d.work.partial.Data)
 	partialLSE := partialOut + 4*uint64(outs)*uint64(a.HeadDim)
-	err := d.launch(s, "attention_decode_"+name,
+	err := d.launch(s, name,
 		driver.Dim{X: splits, Y: heads, Z: ceil(rows*a.Group, fewRows)}, 128, decodeShared[a.HeadDim],
 		append(args, partialOut, partialLSE, integer(splits))...)
 	if err != nil {
@@ -118,6 +139,12 @@ func checkAttention(a kernels.AttentionArgs) (heads, keys int, err error) {
 				kv.Heads, kv.HeadDim, kv.DType, heads, a.HeadDim, activations)
 		}
 		keys += kv.Tokens
+	}
+	if a.Window < 0 || (a.Window > 0 && !a.Causal) {
+		return 0, 0, fmt.Errorf("a window of %d keys, causal: %t; it has to be positive and under a causal mask, or 0", a.Window, a.Causal)
+	}
+	if !(a.SoftCap >= 0) || math.IsInf(float64(a.SoftCap), 1) {
+		return 0, 0, fmt.Errorf("scores capped at %g; a positive number is possible, or 0 for none", a.SoftCap)
 	}
 	if err := want("q", a.Q, activations, a.Q.Rows, heads*a.Group*a.HeadDim); err != nil {
 		return 0, 0, err

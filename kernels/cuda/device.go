@@ -31,6 +31,7 @@ type Device struct {
 	failed    atomic.Pointer[error]
 	epoch     *driver.Event // when the device was opened
 	work      workspace
+	staging   staging
 
 	mu      sync.Mutex
 	streams []*stream
@@ -119,6 +120,7 @@ func (d *Device) Close() error {
 	_ = d.context.Synchronize() // a fault has been reported where it was noticed
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	err = errors.Join(err, d.staging.close(d))
 	for _, s := range d.streams {
 		err = errors.Join(err, s.Close())
 	}
@@ -182,6 +184,10 @@ func (d *Device) Free(b kernels.Buffer) {
 
 // NewWeight takes memory that stays until the device is closed.
 func (d *Device) NewWeight(what string, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	if dt > kernels.Q5_1 { // those after it have no kernels
+		return kernels.Tensor{}, fmt.Errorf("weight %s: %w on a GPU: encoding %s; run it with device kind cpu, or take the model in another of %v",
+			what, errors.ErrUnsupported, dt, kernels.DTypes()[:kernels.Q5_1])
+	}
 	row, err := dt.RowBytes(cols)
 	if err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
@@ -209,12 +215,7 @@ func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols i
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
-	s, err := d.context.NewStream(0)
-	if err != nil {
-		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
-	}
-	err = errors.Join(s.CopyIn(pointer(w.Data), host.Data, host.Bytes()), s.Synchronize(), s.Close())
-	if err != nil {
+	if err := d.staging.copyIn(d, pointer(w.Data), data[:host.Bytes()]); err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
 	}
 	return w, nil

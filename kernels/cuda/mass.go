@@ -24,6 +24,9 @@ func (d *Device) AttentionMass(on kernels.Stream, mass kernels.Tensor, a kernels
 		if err != nil || heads == 0 || a.Q.Rows == 0 {
 			return err
 		}
+		if a.Window != 0 || a.SoftCap != 0 {
+			return fmt.Errorf("a window of %d keys and a cap of %g; attention is added up without", a.Window, a.SoftCap)
+		}
 		if err := want("mass", mass, kernels.F32, heads, keys); err != nil {
 			return err
 		}

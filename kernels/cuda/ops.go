@@ -10,7 +10,7 @@ import (
 )
 
 // Embed decodes the rows that ids name.
-func (d *Device) Embed(on kernels.Stream, out, table kernels.Tensor, ids []int32) {
+func (d *Device) Embed(on kernels.Stream, out, table kernels.Tensor, ids []int32, scale float32) {
 	d.enqueue(on, "embed", func(s *stream) error {
 		if err := want("out", out, activations, len(ids), table.Cols); err != nil {
 			return err
@@ -26,12 +26,12 @@ func (d *Device) Embed(on kernels.Stream, out, table kernels.Tensor, ids []int32
 		}
 		o, t := view(out), view(table)
 		return d.launch(s, "embed_"+suffix+"_"+table.DType.String(), driver.Dim{X: len(ids), Y: 1, Z: 1}, 128, 0,
-			o[0], o[1], t[0], t[1], at, integer(len(ids)), integer(table.Cols), integer(table.Rows))
+			o[0], o[1], t[0], t[1], at, integer(len(ids)), integer(table.Cols), integer(table.Rows), real(float64(scale)))
 	})
 }
 
 // RMSNorm normalises rows.
-func (d *Device) RMSNorm(on kernels.Stream, out, x, weight kernels.Tensor, eps float32) {
+func (d *Device) RMSNorm(on kernels.Stream, out, x, weight kernels.Tensor, eps float32, accumulate bool) {
 	d.enqueue(on, "rmsnorm", func(s *stream) error {
 		if err := want("out", out, activations, x.Rows, x.Cols); err != nil {
 			return err
@@ -39,14 +39,18 @@ func (d *Device) RMSNorm(on kernels.Stream, out, x, weight kernels.Tensor, eps f
 		if err := want("weight", weight, kernels.F32, 1, x.Cols); err != nil {
 			return err
 		}
+		flags := uint64(0)
+		if accumulate {
+			flags = 1
+		}
 		o, i := view(out), view(x)
 		return d.launch(s, "rmsnorm_"+suffix, driver.Dim{X: x.Rows, Y: 1, Z: 1}, 256, 0,
-			o[0], o[1], i[0], i[1], word(weight.Data), integer(x.Rows), integer(x.Cols), real(float64(eps)))
+			o[0], o[1], i[0], i[1], word(weight.Data), integer(x.Rows), integer(x.Cols), real(float64(eps)), flags)
 	})
 }
 
 // RotaryTable fills the table of sines and cosines.
-func (d *Device) RotaryTable(on kernels.Stream, cos, sin kernels.Tensor, positions []int32, frequencies []float64) {
+func (d *Device) RotaryTable(on kernels.Stream, cos, sin kernels.Tensor, positions []int32, frequencies []float64, scale float64) {
 	d.enqueue(on, "rotary table", func(s *stream) error {
 		rows, half := len(positions), len(frequencies)
 		for _, err := range []error{want("cos", cos, kernels.F32, rows, half), want("sin", sin, kernels.F32, rows, half)} {
@@ -64,49 +68,22 @@ func (d *Device) RotaryTable(on kernels.Stream, cos, sin kernels.Tensor, positio
 		}
 		c, n := view(cos), view(sin)
 		return d.launch(s, "rotary_table", driver.Dim{X: ceil(rows*half, 128), Y: 1, Z: 1}, 128, 0,
-			c[0], c[1], n[0], n[1], at, f, integer(rows), integer(half))
-	})
-}
-
-// RotateSplit rotates queries and keys and lays out the new keys and values by head.
-func (d *Device) RotateSplit(on kernels.Stream, a kernels.RotateArgs) {
-	d.enqueue(on, "rotate", func(s *stream) error {
-		kv, rows := a.NewKV, a.Q.Rows
-		for _, err := range []error{
-			want("k", a.K, activations, rows, kv.Heads*a.HeadDim), want("v", a.V, activations, rows, kv.Heads*a.HeadDim),
-			want("cos", a.Cos, kernels.F32, rows, a.HeadDim/2), want("sin", a.Sin, kernels.F32, rows, a.HeadDim/2),
-		} {
-			if err != nil {
-				return err
-			}
-		}
-		if kv.DType != activations || kv.Tokens != rows || kv.HeadDim != a.HeadDim {
-			return fmt.Errorf("new KV is %s of %d tokens with head_dim %d, not %s of %d with %d", kv.DType, kv.Tokens, kv.HeadDim, activations, rows, a.HeadDim)
-		}
-		flags := uint64(0)
-		if a.Interleaved {
-			flags = 1
-		}
-		q, k, v, c, n := view(a.Q), view(a.K), view(a.V), view(a.Cos), view(a.Sin)
-		return d.launch(s, "rotate_split_"+suffix, driver.Dim{X: rows, Y: 1, Z: 1}, 256, 0,
-			q[0], q[1], k[0], k[1], v[0], v[1], c[0], c[1], n[0], n[1],
-			word(kv.K), word(kv.V), integer(kv.HeadStride), integer(rows),
-			integer(a.Q.Cols/a.HeadDim), integer(kv.Heads), integer(a.HeadDim), flags)
+			c[0], c[1], n[0], n[1], at, f, integer(rows), integer(half), real(scale))
 	})
 }
 
 // GLU applies a gated linear unit.
 func (d *Device) GLU(on kernels.Stream, out, gateUp kernels.Tensor, act kernels.Activation) {
 	d.enqueue(on, "glu", func(s *stream) error {
-		if act != kernels.SiLU {
-			return fmt.Errorf("activation %d is not known", act)
+		if act > kernels.GELUTanh {
+			return fmt.Errorf("activation %d is not known; 0 (SiLU) and 1 (GELU with tanh) are", act)
 		}
 		if err := want("gateUp", gateUp, activations, out.Rows, 2*out.Cols); err != nil {
 			return err
 		}
 		o, g := view(out), view(gateUp)
 		return d.launch(s, "glu_"+suffix, driver.Dim{X: out.Rows, Y: ceil(out.Cols, 1024), Z: 1}, 128, 0,
-			o[0], o[1], g[0], g[1], integer(out.Rows), integer(out.Cols), 0)
+			o[0], o[1], g[0], g[1], integer(out.Rows), integer(out.Cols), integer(int(act)))
 	})
 }
 

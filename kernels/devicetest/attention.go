@@ -17,41 +17,79 @@ func (b *bench) emptyKV(heads, tokens, hd int) kernels.KV {
 	return kernels.KV{K: k.Data, V: v.Data, DType: k.DType, Heads: heads, Tokens: tokens, HeadDim: hd, HeadStride: stride}
 }
 
+// tile is an attention's sizes and rules.
+type tile struct {
+	rows, kvHeads, group, hd, keys int
+	causal                         bool
+	always                         int // keys, from the first, that all queries see whatever the mask
+	window                         int // of the keys after those; 0: none
+	scale, softCap                 float64
+}
+
+// width is the columns of the tile's queries.
+func (t tile) width() int { return t.kvHeads * t.group * t.hd }
+
+func (t tile) String() string {
+	return fmt.Sprintf("head_dim %d, %d rows of %d×%d heads, %d keys, causal %v, window %d after %d keys, cap %.3g",
+		t.hd, t.rows, t.kvHeads, t.group, t.keys, t.causal, t.window, t.always, t.softCap)
+}
+
+// sees lists the keys that a query sees.
+func (t tile) sees(row int) []int {
+	var keys []int
+	newest := t.keys - t.rows + row
+	for j := range t.keys {
+		hidden := t.causal && (j > newest || t.window > 0 && j <= newest-t.window)
+		if j < t.always || !hidden {
+			keys = append(keys, j)
+		}
+	}
+	return keys
+}
+
 // attend is attention as the textbook has it, in float64: rows of query heads
 // against heads of keys, [heads, keys, hd].
-func attend(q, k, v []float32, rows, kvHeads, group, hd, keys int, causal bool, scale float64) (out, lse []float64) {
-	width := kvHeads * group * hd
-	out, lse = make([]float64, rows*width), make([]float64, kvHeads*group*rows)
-	for r := range rows {
-		for h := range kvHeads * group {
-			visible := keys
-			if causal {
-				visible = max(0, min(keys, keys-rows+r+1))
-			}
-			scores := make([]float64, visible)
-			top := math.Inf(-1)
-			base := h / group * keys * hd
-			for j := range scores {
-				for i := range hd {
-					scores[j] += float64(q[r*width+h*hd+i]) * float64(k[base+j*hd+i])
+func (t tile) attend(q, k, v []float32) (out, lse []float64) {
+	hd, heads := t.hd, t.kvHeads*t.group
+	out, lse = make([]float64, t.rows*t.width()), make([]float64, heads*t.rows)
+	for r := range t.rows {
+		seen := t.sees(r)
+		for h := range heads {
+			base := h / t.group * t.keys * hd
+			to := out[r*t.width()+h*hd:][:hd]
+			query := q[r*t.width()+h*hd:][:hd]
+			scores, top := make([]float64, len(seen)), math.Inf(-1)
+			for n, j := range seen {
+				key := k[base+j*hd:][:hd]
+				for i, x := range query {
+					scores[n] += float64(x) * float64(key[i])
 				}
-				scores[j] *= scale
-				top = max(top, scores[j])
+				scores[n] *= t.scale
+				if t.softCap > 0 {
+					scores[n] = t.softCap * math.Tanh(scores[n]/t.softCap)
+				}
+				top = max(top, scores[n])
 			}
 			sum := 0.0
-			for j := range scores {
-				scores[j] = math.Exp(scores[j] - top)
-				sum += scores[j]
+			for n := range scores {
+				scores[n] = math.Exp(scores[n] - top)
+				sum += scores[n]
 			}
-			for j, s := range scores {
-				for i := range hd {
-					out[r*width+h*hd+i] += s / sum * float64(v[base+j*hd+i])
+			for n, j := range seen {
+				for i, x := range v[base+j*hd:][:hd] {
+					to[i] += scores[n] / sum * float64(x)
 				}
 			}
-			lse[h*rows+r] = top + math.Log(sum)
+			lse[h*t.rows+r] = top + math.Log(sum)
 		}
 	}
 	return out, lse
+}
+
+// numbers makes random queries, keys and values of a tile.
+func (b *bench) numbers(t tile) (q, k, v []float32) {
+	n := t.kvHeads * t.keys * t.hd
+	return b.normal(t.rows * t.width()), b.normal(n), b.normal(n)
 }
 
 func testAttention(t *testing.T, b *bench) {
@@ -65,26 +103,27 @@ func testAttention(t *testing.T, b *bench) {
 				keys = rows + b.rand.IntN(200)
 			}
 			for _, causal := range []bool{false, true} {
-				name := fmt.Sprintf("head_dim %d, %d rows of %d×%d heads, %d keys, causal %v", hd, rows, kvHeads, group, keys, causal)
-				b.oneAttention(name, rows, kvHeads, group, hd, keys, causal)
+				b.oneAttention(tile{
+					rows: rows, kvHeads: kvHeads, group: group, hd: hd, keys: keys, causal: causal,
+					scale: 1 / math.Sqrt(float64(hd)), softCap: float64(b.rand.IntN(2)) * 1.5,
+				})
 				b.drop()
 			}
 		}
 	}
 }
 
-func (b *bench) oneAttention(name string, rows, kvHeads, group, hd, keys int, causal bool) {
+func (b *bench) oneAttention(t tile) {
 	b.t.Helper()
-	width := kvHeads * group * hd
-	q, k, v := b.normal(rows*width), b.normal(kvHeads*keys*hd), b.normal(kvHeads*keys*hd)
-	scale := 1 / math.Sqrt(float64(hd))
-	want, wantLSE := attend(q, k, v, rows, kvHeads, group, hd, keys, causal, scale)
+	rows, kvHeads, group, hd, keys, width := t.rows, t.kvHeads, t.group, t.hd, t.keys, t.width()
+	q, k, v := b.numbers(t)
+	want, wantLSE := t.attend(q, k, v)
 
 	kv := b.emptyKV(kvHeads, keys, hd)
 	b.write(kv.Keys(), k)
 	b.write(kv.Values(), v)
 	args := kernels.AttentionArgs{
-		Q: b.put(q, rows, width), Group: group, HeadDim: hd, Scale: float32(scale),
+		Q: b.put(q, rows, width), Group: group, HeadDim: hd, Scale: float32(t.scale), SoftCap: float32(t.softCap),
 	}
 	// One call over several pieces, then calls over spans of the keys that
 	// merge. A causal mask belongs to the span that ends with the newest keys,
@@ -95,7 +134,7 @@ func (b *bench) oneAttention(name string, rows, kvHeads, group, hd, keys int, ca
 			args.Out = b.floats(rows, width) // would be rounded at each merge
 		}
 		hidden := 0
-		if causal {
+		if t.causal {
 			hidden = rows
 		}
 		cuts := []int{0}
@@ -109,12 +148,12 @@ func (b *bench) oneAttention(name string, rows, kvHeads, group, hd, keys int, ca
 			for _, piece := range [][2]int{{cuts[s], middle}, {middle, cuts[s+1]}} {
 				args.KV = append(args.KV, kv.TokenRange(piece[0], piece[1]))
 			}
-			args.Causal = causal && s == spans-1
+			args.Causal = t.causal && s == spans-1
 			args.Merge = s > 0
 			b.dev.Attention(b.stream, args)
 		}
-		b.near(name+", output", b.read(args.Out), want, 2e-5)
-		b.near(name+", log-sum-exp", b.read(args.LSE), wantLSE, 2e-5)
+		b.near(t.String()+", output", b.read(args.Out), want, 2e-5)
+		b.near(t.String()+", log-sum-exp", b.read(args.LSE), wantLSE, 2e-5)
 	}
 }
 
@@ -133,9 +172,10 @@ func (b *bench) floats(rows, cols int) kernels.Tensor {
 
 func testMerge(t *testing.T, b *bench) {
 	const rows, kvHeads, group, hd, keys = 11, 2, 3, 64, 200
-	width := kvHeads * group * hd
-	q, k, v := b.normal(rows*width), b.normal(kvHeads*keys*hd), b.normal(kvHeads*keys*hd)
-	want, wantLSE := attend(q, k, v, rows, kvHeads, group, hd, keys, false, 1)
+	shape := tile{rows: rows, kvHeads: kvHeads, group: group, hd: hd, keys: keys, scale: 1}
+	width := shape.width()
+	q, k, v := b.numbers(shape)
+	want, wantLSE := shape.attend(q, k, v)
 	kv := b.emptyKV(kvHeads, keys, hd)
 	b.write(kv.Keys(), k)
 	b.write(kv.Values(), v)

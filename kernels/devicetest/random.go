@@ -216,7 +216,7 @@ func testNewWeight(t *testing.T, b *bench) {
 	b.dev.Random(b.stream, w, seed, 0, deviation)
 	ids := []int32{0, vocabulary - 1, 31}
 	out := b.empty(len(ids), hidden)
-	b.dev.Embed(b.stream, out, w, ids)
+	b.dev.Embed(b.stream, out, w, ids, 1)
 	var want []float64
 	for _, id := range ids {
 		for c := range uint64(hidden) {

@@ -96,7 +96,7 @@ func testFailure(t *testing.T, b *bench) {
 	fired := b.dev.NewEvent()
 	table := b.weight(bytesOf(b.normal(10*8)), kernels.F32, 10, 8)
 	out := b.empty(1, 8)
-	b.dev.Embed(b.stream, out, table, []int32{10})
+	b.dev.Embed(b.stream, out, table, []int32{10}, 1)
 	b.stream.Record(fired)
 	if err := fired.Wait(); err == nil {
 		t.Fatal("a token outside the vocabulary went through")

@@ -111,7 +111,7 @@ func TestMeasureRefuses(t *testing.T) {
 func TestFailedDevice(t *testing.T) {
 	dev := open(t, 256<<20)
 	s := dev.NewStream("failing")
-	dev.Embed(s, kernels.Tensor{}, kernels.Tensor{Rows: 1, Cols: 1, DType: kernels.F32}, []int32{7})
+	dev.Embed(s, kernels.Tensor{}, kernels.Tensor{Rows: 1, Cols: 1, DType: kernels.F32}, []int32{7}, 1)
 	broken := s.Synchronize()
 	if broken == nil {
 		t.Fatal("the device has not failed")

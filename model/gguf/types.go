@@ -124,7 +124,9 @@ func describe(v any) string {
 // encodings maps a tensor's type as the file numbers it to ours.
 var encodings = map[uint32]kernels.DType{
 	0: kernels.F32, 1: kernels.F16, 2: kernels.Q4_0, 3: kernels.Q4_1,
-	6: kernels.Q5_0, 7: kernels.Q5_1, 8: kernels.Q8_0, 30: kernels.BF16,
+	6: kernels.Q5_0, 7: kernels.Q5_1, 8: kernels.Q8_0,
+	10: kernels.Q2K, 11: kernels.Q3K, 12: kernels.Q4K, 13: kernels.Q5K, 14: kernels.Q6K,
+	20: kernels.IQ4NL, 30: kernels.BF16,
 }
 
 // encodingNumbers is the inverse of encodings.
@@ -139,8 +141,7 @@ var encodingNumbers = func() map[kernels.DType]uint32 {
 // otherEncodings names those that are not read, so that an error can.
 var otherEncodings = map[uint32]string{
 	4: "Q4_2", 5: "Q4_3", 9: "Q8_1",
-	10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
-	16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
+	15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S",
 	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M",
 	31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 34: "TQ1_0", 35: "TQ2_0",
 	39: "MXFP4", 40: "NVFP4", 41: "Q1_0",

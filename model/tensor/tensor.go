@@ -17,12 +17,17 @@ import (
 )
 
 // Tensor is one weight. len(Data) is Size(DType, Shape) in every tensor that a
-// checkpoint reader returns. An empty Shape is a single element.
+// checkpoint reader returns, but for those with Decode. An empty Shape is a
+// single element.
 type Tensor struct {
 	Name  string
 	DType kernels.DType
 	Shape []int
 	Data  []byte
+	// Decode, if set, makes the elements, and Data is only what it makes them
+	// from: it writes rows [from, to) of a matrix, in DType, to dst, which has just
+	// their bytes. Any number of goroutines may call it.
+	Decode func(dst []byte, from, to int)
 }
 
 // String describes the tensor without its data, such as

@@ -32,8 +32,12 @@ type AttentionArgs struct {
 	// the last key.
 	Causal           bool
 	Total, RowOffset int
+	// Window, with Causal, is how many of these keys a query sees, the last
+	// ones; 0: all. Keys that no query sees are not read.
+	Window int
 
-	Scale float32 // multiplies every dot product of a query and a key
+	Scale   float32 // multiplies every dot product of a query and a key
+	SoftCap float32 // then bounds it: SoftCap·tanh(score/SoftCap); 0: not at all
 
 	Out       []float32 // [Rows, G*HeadDim], rows OutStride floats apart
 	OutStride int
@@ -58,12 +62,22 @@ func (a *AttentionArgs) keys() int {
 	return n
 }
 
-// visible returns how many keys, from the first, query row r of this call sees.
+// visible returns how many keys, from the first, come no later than query row
+// r of this call. It sees those of them that its window reaches back to.
 func (a *AttentionArgs) visible(r, keys int) int {
 	if !a.Causal {
 		return keys
 	}
 	return max(0, min(keys, keys-a.Total+a.RowOffset+r+1))
+}
+
+// reach returns the first key that row r's window reaches back to, which may
+// be beyond the last.
+func (a *AttentionArgs) reach(r, keys int) int {
+	if a.Window == 0 {
+		return 0
+	}
+	return max(0, keys-a.Total+a.RowOffset+r+1-a.Window)
 }
 
 // check panics when a slice is shorter than the sizes beside it say.
@@ -74,6 +88,12 @@ func (a *AttentionArgs) check() {
 	}
 	if a.G < 1 || a.Rows < 0 {
 		panic(fmt.Sprintf("simd: attention with %d rows of %d heads", a.Rows, a.G))
+	}
+	if a.Window < 0 || a.Window > 0 && !a.Causal {
+		panic(fmt.Sprintf("simd: attention with a window of %d keys, causal %v: a window is of a causal mask", a.Window, a.Causal))
+	}
+	if !(a.SoftCap >= 0) {
+		panic(fmt.Sprintf("simd: attention with a cap of %g: must be positive, or 0 for none", a.SoftCap))
 	}
 	if a.Rows == 0 {
 		return
@@ -147,14 +167,19 @@ type attention struct {
 	k, v []float32 // [keyBlock, HeadDim] each
 }
 
-// eachBlock calls f with every block of keys before end: the first key's
-// position, the number of keys, their K and V, and the K that comes next in
-// memory, or the same K again.
-func (c *attention) eachBlock(end int, f func(first, n int, k, v, next []float32)) {
-	first := 0
+// visible and reach are AttentionArgs' of all keys.
+func (c *attention) visible(r int) int { return c.AttentionArgs.visible(r, c.keys) }
+func (c *attention) reach(r int) int   { return c.AttentionArgs.reach(r, c.keys) }
+
+// eachBlock calls f with every block of keys from begin to before end: the
+// first key's position, the number of keys, their K and V, and the K that comes
+// next in memory, or the same K again.
+func (c *attention) eachBlock(begin, end int, f func(first, n int, k, v, next []float32)) {
+	first := begin
+	at := begin // in the piece
 	for i := range c.Pieces {
 		p := &c.Pieces[i]
-		for at := 0; at < p.Tokens && first < end; {
+		for at < p.Tokens && first < end {
 			n := min(keyBlock, p.Tokens-at, end-first)
 			k, v := c.block(p, at, n)
 			next := k
@@ -164,6 +189,14 @@ func (c *attention) eachBlock(end int, f func(first, n int, k, v, next []float32
 			f(first, n, k, v, next)
 			at, first = at+n, first+n
 		}
+		at = max(0, at-p.Tokens)
+	}
+}
+
+// bound caps whole vectors of scores.
+func (c *attention) bound(s []float32) {
+	if c.SoftCap > 0 {
+		c.capRow(&s[0], len(s)/c.lanes, 2/c.SoftCap, c.SoftCap)
 	}
 }
 
@@ -177,6 +210,13 @@ func (c *attention) block(p *Piece, at, n int) (k, v []float32) {
 		return k, v
 	}
 	return p.K[at*d:][:n*d], p.V[at*d:][:n*d]
+}
+
+// hide makes the scores [lo, hi) of those in s such that their exponential is 0.
+func hide(s []float32, lo, hi int) {
+	for j := max(0, lo); j < min(hi, len(s)); j++ {
+		s[j] = float32(math.Inf(-1))
+	}
 }
 
 // finish writes the result of query head g of row r, the sums o and their

@@ -1,7 +1,5 @@
 package simd
 
-import "math"
-
 // fewQueries is the most queries (rows times heads) of the regime for few.
 const fewQueries = 12
 
@@ -46,7 +44,7 @@ func (c *attention) runFew(scratch []float32) {
 	for i := range queries {
 		c.scale(f.q[i*d:][:d], c.Q[i/c.G*c.QStride+i%c.G*d:][:d], c.Scale)
 	}
-	c.eachBlock(c.visible(c.Rows-1), func(first, keys int, k, v, next []float32) {
+	c.eachBlock(c.reach(0), c.visible(c.Rows-1), func(first, keys int, k, v, next []float32) {
 		c.scores(&f, keys, k, v)
 		for i := range n {
 			c.softmaxRow(&f, i, first, keys)
@@ -57,9 +55,6 @@ func (c *attention) runFew(scratch []float32) {
 		c.finish(i/c.G, i%c.G, f.o[i*d:][:d], f.m[i], f.l[i])
 	}
 }
-
-// visible is AttentionArgs.visible of all keys.
-func (c *attention) visible(r int) int { return c.AttentionArgs.visible(r, c.keys) }
 
 // scores fills f.s with the products of all queries and n keys. A last part of
 // a group of keys is copied to where a whole one can be read (decoded keys are
@@ -90,15 +85,14 @@ func (c *attention) scores(f *fewRun, n int, k, v []float32) {
 // softmax.
 func (c *attention) softmaxRow(f *fewRun, i, first, n int) {
 	s := f.s[i*keyBlock:][:keyBlock]
-	see := n
+	before, see := 0, n // keys before the window, and up to the last that is seen
 	if r := i / c.G; r < c.Rows {
-		see = max(0, min(n, c.visible(r)-first))
+		before, see = min(n, max(0, c.reach(r)-first)), max(0, min(n, c.visible(r)-first))
 	}
-	hidden := float32(math.Inf(-1))
 	all := (n + c.lanes - 1) / c.lanes * c.lanes
-	for j := see; j < all; j++ {
-		s[j] = hidden
-	}
+	c.bound(s[:all])
+	hide(s, 0, before)
+	hide(s, see, all)
 	m := max(f.m[i], c.max(s[:all]))
 	f.alpha[i] = expGo(f.m[i] - m)
 	f.l[i] = f.l[i]*f.alpha[i] + c.exp(s[:all], s[:all], m)

@@ -1,7 +1,5 @@
 package simd
 
-import "math"
-
 // groupFloats bounds the queries and outputs of the blocks that share a pass
 // over the keys: about 400 kB, under half of a core's cache.
 const groupFloats = 100 << 10
@@ -50,11 +48,14 @@ func (c *attention) runMany(scratch []float32) {
 			c.start(b, rows)
 			q += b.queries
 		}
-		c.eachBlock(c.visible((q-1)/c.G), func(first, keys int, k, v, _ []float32) {
+		c.eachBlock(c.reach(group[0].first/c.G), c.visible((q-1)/c.G), func(first, keys int, k, v, _ []float32) {
 			for i := range n {
 				b := &group[i]
-				if see := c.visible((b.first + b.queries - 1) / c.G); see > first {
-					c.step(b, first, min(keys, see-first), k, v, s, alpha)
+				begin := max(first, c.reach(b.first/c.G))
+				end := min(first+keys, c.visible((b.first+b.queries-1)/c.G))
+				if begin < end {
+					skip := (begin - first) * d
+					c.step(b, begin, end-begin, k[skip:], v[skip:], s, alpha)
 				}
 			}
 		})
@@ -108,6 +109,7 @@ func (c *attention) step(b *lanesBlock, first, n int, k, v, s, alpha []float32) 
 		tiles[size](&s[j*w], uintptr(4*w), &k[j*d], uintptr(4*d), 4, &b.q[0], uintptr(4*w), d, tileSet, nil)
 		j += 1 << size
 	}
+	c.bound(s[:n*w])
 	c.mask(b, first, n, s)
 	softmax(&s[0], n, &b.m[0], &b.l[0], &alpha[0])
 	size = log2Up(c.rows)
@@ -116,23 +118,21 @@ func (c *attention) step(b *lanesBlock, first, n int, k, v, s, alpha []float32) 
 	}
 }
 
-// mask hides from a block's scores the keys that come after a query. Queries
-// are in order of position, so that those a key is hidden from come first.
+// mask hides from a block's scores the keys that come after a query, and those
+// before its window. Queries are in order of position: the first ones are those
+// that a key comes after, and the last ones those whose windows have left it.
 func (c *attention) mask(b *lanesBlock, first, n int, s []float32) {
 	if !c.Causal {
 		return
 	}
-	hidden := float32(math.Inf(-1))
-	// Row r sees key j if j <= past+r.
+	// Row r sees key j if j <= past+r, and j > past+r-Window.
 	past := c.keys - c.Total + c.RowOffset
 	for j := range n {
-		lanes := min(b.width, (first+j-past)*c.G-b.first)
-		if lanes <= 0 {
-			continue
-		}
-		row := s[j*b.width:][:lanes]
-		for i := range row {
-			row[i] = hidden
+		row := s[j*b.width:][:b.width]
+		newer := (first + j - past) * c.G // the first query that the key does not come after
+		hide(row, 0, newer-b.first)
+		if c.Window > 0 {
+			hide(row, newer+c.Window*c.G-b.first, b.width)
 		}
 	}
 }

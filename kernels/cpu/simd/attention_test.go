@@ -20,18 +20,25 @@ func attention64(a AttentionArgs, k, v []float64) (out [][]float64, lse [][]floa
 	}
 	for r := range a.Rows {
 		out[r] = make([]float64, a.G*d)
-		see := keys
+		from, see := 0, keys
 		if a.Causal {
-			see = max(0, min(keys, keys-a.Total+a.RowOffset+r+1))
+			newest := keys - a.Total + a.RowOffset + r
+			see = max(0, min(keys, newest+1))
+			if a.Window > 0 {
+				from = min(see, max(0, newest-a.Window+1))
+			}
 		}
 		for g := range a.G {
-			s := make([]float64, see)
+			s := make([]float64, see-from)
 			top := math.Inf(-1)
 			for j := range s {
 				for c := range d {
-					s[j] += float64(a.Q[r*a.QStride+g*d+c]) * k[j*d+c]
+					s[j] += float64(a.Q[r*a.QStride+g*d+c]) * k[(from+j)*d+c]
 				}
 				s[j] *= float64(a.Scale)
+				if limit := float64(a.SoftCap); limit > 0 {
+					s[j] = limit * math.Tanh(s[j]/limit)
+				}
 				top = max(top, s[j])
 			}
 			sum := 0.0
@@ -41,7 +48,7 @@ func attention64(a AttentionArgs, k, v []float64) (out [][]float64, lse [][]floa
 			}
 			for j := range s {
 				for c := range d {
-					out[r][g*d+c] += s[j] / sum * v[j*d+c]
+					out[r][g*d+c] += s[j] / sum * v[(from+j)*d+c]
 				}
 			}
 			lse[g][r] = top + math.Log(sum)
@@ -76,6 +83,16 @@ func randomAttention(r *rand.Rand, d, rows, g, keys int, causal bool, kv kernels
 	}
 	a.Out, a.LSE = poisoned((rows-1)*a.OutStride+g*d), poisoned((g-1)*a.LSEStride+rows)
 	return c
+}
+
+// restrict may give the case a cap and, with a causal mask, a window.
+func (c *attentionCase) restrict(r *rand.Rand) {
+	if r.IntN(2) == 0 {
+		c.a.SoftCap = []float32{0.5, 3, 50}[r.IntN(3)]
+	}
+	if c.a.Causal && r.IntN(2) == 0 {
+		c.a.Window = 1 + r.IntN([]int{4, 60, 700}[r.IntN(3)])
+	}
 }
 
 // piece returns keys [from, to) in memory that ends where they end.
@@ -153,9 +170,11 @@ func TestAttention(t *testing.T) {
 			d, rows, g, keys, causal := randomShape(r)
 			kv := []kernels.DType{kernels.F32, kernels.F32, kernels.F16, kernels.BF16}[r.IntN(4)]
 			c := randomAttention(r, d, rows, g, keys, causal, kv)
+			c.restrict(r)
 			c.a.Pieces = c.pieces(r, 0, keys)
 			Attention(c.a, poisoned(AttentionScratch(c.a)))
-			c.check(t, fmt.Sprintf("d=%d rows=%d of %d+%d g=%d keys=%d causal=%v %s", d, rows, c.a.RowOffset, c.a.Total, g, keys, causal, kv))
+			c.check(t, fmt.Sprintf("d=%d rows=%d of %d+%d g=%d keys=%d causal=%v window=%d cap=%g %s",
+				d, rows, c.a.RowOffset, c.a.Total, g, keys, causal, c.a.Window, c.a.SoftCap, kv))
 		}
 	})
 }
@@ -167,7 +186,10 @@ func TestMergedSpans(t *testing.T) {
 		for range 30 {
 			d, rows, g, keys, causal := randomShape(r)
 			c := randomAttention(r, d, rows, g, keys, causal, kernels.F32)
-			what := fmt.Sprintf("d=%d rows=%d g=%d keys=%d causal=%v", d, rows, g, keys, causal)
+			if r.IntN(2) == 0 {
+				c.a.SoftCap = 2
+			}
+			what := fmt.Sprintf("d=%d rows=%d g=%d keys=%d causal=%v cap=%g", d, rows, g, keys, causal, c.a.SoftCap)
 			// Of the newest span the causal rule is the same; the older ones are
 			// seen whole, unless more queries than keys make them partly seen.
 			newest := max(0, keys-rows-8)
@@ -188,6 +210,62 @@ func TestMergedSpans(t *testing.T) {
 			c.check(t, what)
 		}
 	})
+}
+
+// TestBeforeTheWindow: keys that no query's window reaches are not read, so
+// that a window costs no more however long the text.
+func TestBeforeTheWindow(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for range 40 {
+			d, rows, g, _, _ := randomShape(r)
+			keys := rows + 300 + r.IntN(600)
+			c := randomAttention(r, d, rows, g, keys, true, kernels.F32)
+			c.restrict(r)
+			c.a.Window = 1 + r.IntN(200)
+			c.a.Pieces = c.pieces(r, 0, keys)
+			unread := c.a.reach(0, keys) * d
+			for _, p := range c.a.Pieces {
+				n := min(unread, len(p.K))
+				copy(p.K, poisoned(n))
+				copy(p.V, poisoned(n))
+				unread -= n
+			}
+			Attention(c.a, poisoned(AttentionScratch(c.a)))
+			c.check(t, fmt.Sprintf("d=%d rows=%d of %d+%d g=%d keys=%d window=%d cap=%g", d, rows, c.a.RowOffset, c.a.Total, g, keys, c.a.Window, c.a.SoftCap))
+		}
+	})
+}
+
+func TestAttentionRefuses(t *testing.T) {
+	r := fresh(t)
+	for name, change := range map[string]func(a *AttentionArgs){
+		"a window without a causal mask": func(a *AttentionArgs) { a.Causal, a.Window = false, 5 },
+		"a negative window":              func(a *AttentionArgs) { a.Window = -1 },
+		"a negative cap":                 func(a *AttentionArgs) { a.SoftCap = -1 },
+		"a cap that is no number":        func(a *AttentionArgs) { a.SoftCap = float32(math.NaN()) },
+	} {
+		c := randomAttention(r, 32, 3, 2, 10, true, kernels.F32)
+		c.a.Pieces = c.pieces(r, 0, 10)
+		change(&c.a)
+		if !panics(func() { Attention(c.a, poisoned(AttentionScratch(c.a))) }) {
+			t.Errorf("attention took %s", name)
+		}
+	}
+	for _, window := range []int{0, 5} {
+		c := randomAttention(r, 32, 3, 2, 10, true, kernels.F32)
+		c.a.Pieces = c.pieces(r, 0, 10)
+		c.a.Window, c.a.SoftCap = window, float32(5-window)
+		if !panics(func() { AttentionMass(make([]float32, 10), c.a, poisoned(MassScratch(c.a))) }) {
+			t.Errorf("attention mass took a window of %d and a cap of %g", c.a.Window, c.a.SoftCap)
+		}
+	}
+}
+
+func panics(f func()) (did bool) {
+	defer func() { did = recover() != nil }()
+	f()
+	return false
 }
 
 func TestMergeLSE(t *testing.T) {

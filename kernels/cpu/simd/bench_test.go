@@ -75,6 +75,9 @@ func BenchmarkGEMM(b *testing.B) {
 		for _, shape := range [][3]int{{512, 576, 1536}, {512, 1536, 576}, {8, 576, 1536}, {4, 576, 1536}, {3, 576, 1536}, {2, 576, 1536}} {
 			m, k, n := shape[0], shape[1], shape[2]
 			for _, d := range kernels.DTypes() {
+				if k%d.Block() != 0 {
+					continue
+				}
 				b.Run(fmt.Sprintf("%dx%dx%d/%s", m, k, n, d), func(b *testing.B) {
 					var x Packed
 					Pack(&x, normals(r, m*k), k, m, k)
@@ -122,6 +125,31 @@ func BenchmarkPrefillAttention(b *testing.B) {
 					rate(b, func() { Attention(c.a, scratch) }, 4*float64(rows*g*keys*d), p.FLOPPerSecond, "GFLOP/s", "%peak")
 				})
 			}
+		}
+	})
+}
+
+// BenchmarkMaskedAttention counts the scores that the masks let through: of the
+// last queries of a long text, with all rules that a layer may have.
+func BenchmarkMaskedAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const rows, g, d = 512, 4, 128
+	benchLevels(b, func(b *testing.B, p Peak) {
+		for _, c := range []struct {
+			keys, window int
+			softCap      float32
+		}{{4096, 0, 0}, {4096, 0, 50}, {4096, 1024, 0}, {32768, 1024, 0}, {32768, 1024, 50}} {
+			b.Run(fmt.Sprintf("keys=%d/window=%d/cap=%g", c.keys, c.window, c.softCap), func(b *testing.B) {
+				a := randomAttention(r, d, rows, g, 1, false, kernels.F32).a
+				a.Pieces = []Piece{{K: normals(r, c.keys*d), V: normals(r, c.keys*d), Tokens: c.keys}}
+				a.Causal, a.Window, a.SoftCap = true, c.window, c.softCap
+				seen := 0
+				for row := range rows {
+					seen += a.visible(row, c.keys) - a.reach(row, c.keys)
+				}
+				scratch := make([]float32, AttentionScratch(a))
+				rate(b, func() { Attention(a, scratch) }, 4*float64(seen*g*d), p.FLOPPerSecond, "GFLOP/s", "%peak")
+			})
 		}
 	})
 }
@@ -213,6 +241,7 @@ func BenchmarkRows(b *testing.B) {
 		for name, f := range map[string]func(){
 			"rmsnorm": func() { RMSNorm(y, x, z, 1e-5) },
 			"swiglu":  func() { SwiGLU(y, x, z) },
+			"geglu":   func() { GeGLU(y, x, z) },
 			"add":     func() { AddInto(y, x) },
 			"exp":     func() { Exp(y, x) },
 			"rope":    func() { RoPE(x, y[:n/2], z[:n/2], false) },

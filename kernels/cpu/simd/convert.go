@@ -66,9 +66,13 @@ func dequantizeGo(dst []float32, src []byte, d kernels.DType) {
 		}
 		return
 	}
-	size := d.BlockBytes()
-	for b := 0; b*32 < len(dst); b++ {
-		dequantizeBlock(dst[b*32:][:32], src[b*size:][:size], d)
+	n, size := d.Block(), d.BlockBytes()
+	for b := 0; b*n < len(dst); b++ {
+		if n == superBlock {
+			dequantizeSuper(dst[b*n:][:n], src[b*size:][:size], d)
+		} else {
+			dequantizeBlock(dst[b*n:][:n], src[b*size:][:size], d)
+		}
 	}
 }
 
@@ -105,6 +109,11 @@ func dequantizeBlock(dst []float32, b []byte, d kernels.DType) {
 		for i, q := range b[8:24] {
 			dst[i] = scale*float32(uint32(q&15)|high>>i&1<<4) + low
 			dst[i+16] = scale*float32(uint32(q>>4)|high>>(i+16)&1<<4) + low
+		}
+	case kernels.IQ4NL:
+		for i, q := range b[2:18] {
+			dst[i] = scale * float32(nonLinear[q&15])
+			dst[i+16] = scale * float32(nonLinear[q>>4])
 		}
 	}
 }

@@ -86,7 +86,8 @@ func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, acc
 		return
 	}
 	blocks := (k + panelCols - 1) / panelCols
-	cols := ((k+blocks-1)/blocks + 31) / 32 * 32
+	unit := max(32, d.Block())
+	cols := ((k+blocks-1)/blocks + unit - 1) / unit * unit
 	for n0 := 0; n0 < n; n0 += g.panelRows() {
 		rows := min(g.panelRows(), n-n0)
 		for k0 := 0; k0 < k; k0 += cols {
@@ -214,24 +215,27 @@ func GEMV(y, x []float32, w []byte, d kernels.DType) {
 }
 
 func (s *kernelSet) gemv(y, x []float32, w []byte, d kernels.DType, stride int) {
-	n := len(y)
-	blocks, first := len(x)/32, 0
+	n, unit := len(y), max(32, d.Block())
+	blocks, first := len(x)/unit, 0
 	if blocks == 0 {
 		clear(y)
 	} else {
-		for fours := n / 4; fours > 0; {
-			groups := min(fours, max(1, productBytes/(4*stride)))
-			s.product4[d](&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, groups)
-			first, fours = first+4*groups, fours-groups
+		product := func(f productFunc, rows int) {
+			for groups := (n - first) / rows; groups > 0; {
+				some := min(groups, max(1, productBytes/(rows*stride)))
+				f(&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, some)
+				first, groups = first+rows*some, groups-some
+			}
 		}
-		if first < n {
-			s.product1[d](&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, n-first)
+		if f := s.product4[d]; f != nil {
+			product(f, 4)
 		}
+		product(s.product1[d], 1)
 	}
-	if rest := x[32*blocks:]; len(rest) > 0 {
+	if rest := x[unit*blocks:]; len(rest) > 0 { // of an encoding without blocks
 		var b [32]float32
 		for i := range y {
-			dequantizeGo(b[:len(rest)], w[i*stride+32*blocks*d.BlockBytes():], d)
+			dequantizeGo(b[:len(rest)], w[i*stride+unit*blocks*d.BlockBytes():], d)
 			y[i] += dotGo(b[:len(rest)], rest)
 		}
 	}

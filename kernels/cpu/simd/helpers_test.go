@@ -89,6 +89,18 @@ func randomWeights(r *rand.Rand, d kernels.DType, n int) []byte {
 		case kernels.Q4_1, kernels.Q5_1:
 			putHalf(b[at:], v/8)
 			putHalf(b[at+2:], float32(r.NormFloat64()))
+		case kernels.IQ4NL:
+			putHalf(b[at:], v/64)
+		case kernels.Q2K:
+			putHalf(b[at+80:], v/16)
+			putHalf(b[at+82:], float32(r.NormFloat64()/8))
+		case kernels.Q3K:
+			putHalf(b[at+108:], v/64)
+		case kernels.Q4K, kernels.Q5K:
+			putHalf(b[at:], v/256)
+			putHalf(b[at+2:], float32(r.NormFloat64()/32))
+		case kernels.Q6K:
+			putHalf(b[at+208:], v/1024)
 		}
 	}
 	return b
@@ -131,6 +143,8 @@ func decoded64(b []byte, d kernels.DType, n int) []float64 {
 			x[i] = half(at) * (nibble(6) + fifth(2) - 16)
 		case kernels.Q5_1:
 			x[i] = half(at)*(nibble(8)+fifth(4)) + half(at+2)
+		default:
+			x[i] = super64(b[at:], d, j)
 		}
 	}
 	return x

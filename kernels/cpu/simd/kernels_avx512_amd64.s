@@ -1246,6 +1246,24 @@ DATA sixteenQ51_avx512<>+56(SB)/4, $0x41800000
 DATA sixteenQ51_avx512<>+60(SB)/4, $0x41800000
 GLOBL sixteenQ51_avx512<>(SB), RODATA|NOPTR, $64
 
+DATA nonLinear_avx512<>+0(SB)/4, $0xc2fe0000
+DATA nonLinear_avx512<>+4(SB)/4, $0xc2d00000
+DATA nonLinear_avx512<>+8(SB)/4, $0xc2a60000
+DATA nonLinear_avx512<>+12(SB)/4, $0xc2820000
+DATA nonLinear_avx512<>+16(SB)/4, $0xc2440000
+DATA nonLinear_avx512<>+20(SB)/4, $0xc20c0000
+DATA nonLinear_avx512<>+24(SB)/4, $0xc1b00000
+DATA nonLinear_avx512<>+28(SB)/4, $0xc1200000
+DATA nonLinear_avx512<>+32(SB)/4, $0x3f800000
+DATA nonLinear_avx512<>+36(SB)/4, $0x41500000
+DATA nonLinear_avx512<>+40(SB)/4, $0x41c80000
+DATA nonLinear_avx512<>+44(SB)/4, $0x42180000
+DATA nonLinear_avx512<>+48(SB)/4, $0x42540000
+DATA nonLinear_avx512<>+52(SB)/4, $0x428a0000
+DATA nonLinear_avx512<>+56(SB)/4, $0x42b20000
+DATA nonLinear_avx512<>+60(SB)/4, $0x42e20000
+GLOBL nonLinear_avx512<>(SB), RODATA|NOPTR, $64
+
 // func productF32_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·productF32_4AVX512(SB), NOSPLIT, $0-48
@@ -2686,6 +2704,187 @@ loop:
 	VZEROUPPER
 	RET
 
+// func productIQ4NL_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productIQ4NL_4AVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS nonLinear_avx512<>+0(SB), Z8
+	LEAQ    (BX)(BX*2), R11
+
+group:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(BX*4), R12
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+block:
+	VMOVUPS       (R8), Z15
+	VMOVUPS       64(R8), Z16
+	PREFETCHT1    (R12)
+	VPBROADCASTW  (R9), X12
+	VCVTPH2PS     X12, X12
+	VBROADCASTSS  X12, Z12
+	VMULPS        Z8, Z12, Z10
+	VPMOVZXBD     2(R9), Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z15, Z14, Z0
+	VPSRLD        $0x04, Z11, Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z16, Z14, Z1
+	PREFETCHT1    (R12)(BX*1)
+	VPBROADCASTW  (R9)(BX*1), X12
+	VCVTPH2PS     X12, X12
+	VBROADCASTSS  X12, Z12
+	VMULPS        Z8, Z12, Z10
+	VPMOVZXBD     2(R9)(BX*1), Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z15, Z14, Z2
+	VPSRLD        $0x04, Z11, Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z16, Z14, Z3
+	PREFETCHT1    (R12)(BX*2)
+	VPBROADCASTW  (R9)(BX*2), X12
+	VCVTPH2PS     X12, X12
+	VBROADCASTSS  X12, Z12
+	VMULPS        Z8, Z12, Z10
+	VPMOVZXBD     2(R9)(BX*2), Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z15, Z14, Z4
+	VPSRLD        $0x04, Z11, Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z16, Z14, Z5
+	PREFETCHT1    (R12)(R11*1)
+	VPBROADCASTW  (R9)(R11*1), X12
+	VCVTPH2PS     X12, X12
+	VBROADCASTSS  X12, Z12
+	VMULPS        Z8, Z12, Z10
+	VPMOVZXBD     2(R9)(R11*1), Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z15, Z14, Z6
+	VPSRLD        $0x04, Z11, Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z16, Z14, Z7
+	SUBQ          $-128, R8
+	ADDQ          $0x12, R9
+	ADDQ          $0x12, R12
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z5, Z4, Z4
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPS        Y7, Y6, Y6
+	VHADDPS       Y2, Y0, Y0
+	VHADDPS       Y6, Y4, Y4
+	VHADDPS       Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X0, X4, X0
+	VMOVUPS       X0, (AX)
+	ADDQ          $0x10, AX
+	LEAQ          (DX)(BX*4), DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func productIQ4NL_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·productIQ4NL_1AVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS nonLinear_avx512<>+0(SB), Z8
+
+group:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	LEAQ   (DX)(BX*4), R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+block:
+	VMOVUPS       (R8), Z15
+	VMOVUPS       64(R8), Z16
+	VPBROADCASTW  (R9), X12
+	VCVTPH2PS     X12, X12
+	VBROADCASTSS  X12, Z12
+	VMULPS        Z8, Z12, Z10
+	VPMOVZXBD     2(R9), Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z15, Z14, Z0
+	VPSRLD        $0x04, Z11, Z11
+	VPERMPS       Z10, Z11, Z14
+	VFMADD231PS   Z16, Z14, Z1
+	SUBQ          $-128, R8
+	ADDQ          $0x12, R9
+	ADDQ          $0x12, R11
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func decodeIQ4NLAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeIQ4NLAVX512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS nonLinear_avx512<>+0(SB), Z8
+
+loop:
+	VPBROADCASTW (CX), X12
+	VCVTPH2PS    X12, X12
+	VBROADCASTSS X12, Z12
+	VMULPS       Z8, Z12, Z10
+	VPMOVZXBD    2(CX), Z11
+	VPERMPS      Z10, Z11, Z0
+	VMOVUPS      Z0, (AX)
+	VPSRLD       $0x04, Z11, Z11
+	VPERMPS      Z10, Z11, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         $0x12, CX
+	SUBQ         $-128, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
 // func decodeInt8G32AVX512(dst *float32, src *byte, blocks int)
 // Requires: AVX, AVX2, AVX512F, F16C
 TEXT ·decodeInt8G32AVX512(SB), NOSPLIT, $0-24
@@ -3327,6 +3526,1852 @@ DATA mask4_avx512<>+52(SB)/4, $0x0000000f
 DATA mask4_avx512<>+56(SB)/4, $0x0000000f
 DATA mask4_avx512<>+60(SB)/4, $0x0000000f
 GLOBL mask4_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA lowNibble_avx512<>+0(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+4(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+8(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+12(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+16(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+20(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+24(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+28(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+32(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+36(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+40(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+44(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+48(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+52(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+56(SB)/4, $0x0000000f
+DATA lowNibble_avx512<>+60(SB)/4, $0x0000000f
+GLOBL lowNibble_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA two_avx512<>+0(SB)/4, $0x00000000
+DATA two_avx512<>+4(SB)/4, $0x3f800000
+DATA two_avx512<>+8(SB)/4, $0x40000000
+DATA two_avx512<>+12(SB)/4, $0x40400000
+DATA two_avx512<>+16(SB)/4, $0x00000000
+DATA two_avx512<>+20(SB)/4, $0x3f800000
+DATA two_avx512<>+24(SB)/4, $0x40000000
+DATA two_avx512<>+28(SB)/4, $0x40400000
+DATA two_avx512<>+32(SB)/4, $0x00000000
+DATA two_avx512<>+36(SB)/4, $0x3f800000
+DATA two_avx512<>+40(SB)/4, $0x40000000
+DATA two_avx512<>+44(SB)/4, $0x40400000
+DATA two_avx512<>+48(SB)/4, $0x00000000
+DATA two_avx512<>+52(SB)/4, $0x3f800000
+DATA two_avx512<>+56(SB)/4, $0x40000000
+DATA two_avx512<>+60(SB)/4, $0x40400000
+GLOBL two_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA three_avx512<>+0(SB)/4, $0xc0800000
+DATA three_avx512<>+4(SB)/4, $0xc0400000
+DATA three_avx512<>+8(SB)/4, $0xc0000000
+DATA three_avx512<>+12(SB)/4, $0xbf800000
+DATA three_avx512<>+16(SB)/4, $0x00000000
+DATA three_avx512<>+20(SB)/4, $0x3f800000
+DATA three_avx512<>+24(SB)/4, $0x40000000
+DATA three_avx512<>+28(SB)/4, $0x40400000
+DATA three_avx512<>+32(SB)/4, $0xc0800000
+DATA three_avx512<>+36(SB)/4, $0xc0400000
+DATA three_avx512<>+40(SB)/4, $0xc0000000
+DATA three_avx512<>+44(SB)/4, $0xbf800000
+DATA three_avx512<>+48(SB)/4, $0x00000000
+DATA three_avx512<>+52(SB)/4, $0x3f800000
+DATA three_avx512<>+56(SB)/4, $0x40000000
+DATA three_avx512<>+60(SB)/4, $0x40400000
+GLOBL three_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA entry_avx512<>+0(SB)/4, $0x00000003
+DATA entry_avx512<>+4(SB)/4, $0x00000003
+DATA entry_avx512<>+8(SB)/4, $0x00000003
+DATA entry_avx512<>+12(SB)/4, $0x00000003
+DATA entry_avx512<>+16(SB)/4, $0x00000003
+DATA entry_avx512<>+20(SB)/4, $0x00000003
+DATA entry_avx512<>+24(SB)/4, $0x00000003
+DATA entry_avx512<>+28(SB)/4, $0x00000003
+DATA entry_avx512<>+32(SB)/4, $0x00000003
+DATA entry_avx512<>+36(SB)/4, $0x00000003
+DATA entry_avx512<>+40(SB)/4, $0x00000003
+DATA entry_avx512<>+44(SB)/4, $0x00000003
+DATA entry_avx512<>+48(SB)/4, $0x00000003
+DATA entry_avx512<>+52(SB)/4, $0x00000003
+DATA entry_avx512<>+56(SB)/4, $0x00000003
+DATA entry_avx512<>+60(SB)/4, $0x00000003
+GLOBL entry_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA entries1_avx512<>+0(SB)/4, $0x00000004
+DATA entries1_avx512<>+4(SB)/4, $0x00000004
+DATA entries1_avx512<>+8(SB)/4, $0x00000004
+DATA entries1_avx512<>+12(SB)/4, $0x00000004
+DATA entries1_avx512<>+16(SB)/4, $0x00000004
+DATA entries1_avx512<>+20(SB)/4, $0x00000004
+DATA entries1_avx512<>+24(SB)/4, $0x00000004
+DATA entries1_avx512<>+28(SB)/4, $0x00000004
+DATA entries1_avx512<>+32(SB)/4, $0x00000004
+DATA entries1_avx512<>+36(SB)/4, $0x00000004
+DATA entries1_avx512<>+40(SB)/4, $0x00000004
+DATA entries1_avx512<>+44(SB)/4, $0x00000004
+DATA entries1_avx512<>+48(SB)/4, $0x00000004
+DATA entries1_avx512<>+52(SB)/4, $0x00000004
+DATA entries1_avx512<>+56(SB)/4, $0x00000004
+DATA entries1_avx512<>+60(SB)/4, $0x00000004
+GLOBL entries1_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA entries2_avx512<>+0(SB)/4, $0x00000008
+DATA entries2_avx512<>+4(SB)/4, $0x00000008
+DATA entries2_avx512<>+8(SB)/4, $0x00000008
+DATA entries2_avx512<>+12(SB)/4, $0x00000008
+DATA entries2_avx512<>+16(SB)/4, $0x00000008
+DATA entries2_avx512<>+20(SB)/4, $0x00000008
+DATA entries2_avx512<>+24(SB)/4, $0x00000008
+DATA entries2_avx512<>+28(SB)/4, $0x00000008
+DATA entries2_avx512<>+32(SB)/4, $0x00000008
+DATA entries2_avx512<>+36(SB)/4, $0x00000008
+DATA entries2_avx512<>+40(SB)/4, $0x00000008
+DATA entries2_avx512<>+44(SB)/4, $0x00000008
+DATA entries2_avx512<>+48(SB)/4, $0x00000008
+DATA entries2_avx512<>+52(SB)/4, $0x00000008
+DATA entries2_avx512<>+56(SB)/4, $0x00000008
+DATA entries2_avx512<>+60(SB)/4, $0x00000008
+GLOBL entries2_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA entries3_avx512<>+0(SB)/4, $0x0000000c
+DATA entries3_avx512<>+4(SB)/4, $0x0000000c
+DATA entries3_avx512<>+8(SB)/4, $0x0000000c
+DATA entries3_avx512<>+12(SB)/4, $0x0000000c
+DATA entries3_avx512<>+16(SB)/4, $0x0000000c
+DATA entries3_avx512<>+20(SB)/4, $0x0000000c
+DATA entries3_avx512<>+24(SB)/4, $0x0000000c
+DATA entries3_avx512<>+28(SB)/4, $0x0000000c
+DATA entries3_avx512<>+32(SB)/4, $0x0000000c
+DATA entries3_avx512<>+36(SB)/4, $0x0000000c
+DATA entries3_avx512<>+40(SB)/4, $0x0000000c
+DATA entries3_avx512<>+44(SB)/4, $0x0000000c
+DATA entries3_avx512<>+48(SB)/4, $0x0000000c
+DATA entries3_avx512<>+52(SB)/4, $0x0000000c
+DATA entries3_avx512<>+56(SB)/4, $0x0000000c
+DATA entries3_avx512<>+60(SB)/4, $0x0000000c
+GLOBL entries3_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA groups0_avx512<>+0(SB)/4, $0x00000000
+DATA groups0_avx512<>+4(SB)/4, $0x00000000
+DATA groups0_avx512<>+8(SB)/4, $0x00000000
+DATA groups0_avx512<>+12(SB)/4, $0x00000000
+DATA groups0_avx512<>+16(SB)/4, $0x00000002
+DATA groups0_avx512<>+20(SB)/4, $0x00000002
+DATA groups0_avx512<>+24(SB)/4, $0x00000002
+DATA groups0_avx512<>+28(SB)/4, $0x00000002
+DATA groups0_avx512<>+32(SB)/4, $0x00000004
+DATA groups0_avx512<>+36(SB)/4, $0x00000004
+DATA groups0_avx512<>+40(SB)/4, $0x00000004
+DATA groups0_avx512<>+44(SB)/4, $0x00000004
+DATA groups0_avx512<>+48(SB)/4, $0x00000006
+DATA groups0_avx512<>+52(SB)/4, $0x00000006
+DATA groups0_avx512<>+56(SB)/4, $0x00000006
+DATA groups0_avx512<>+60(SB)/4, $0x00000006
+GLOBL groups0_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA groups1_avx512<>+0(SB)/4, $0x00000001
+DATA groups1_avx512<>+4(SB)/4, $0x00000001
+DATA groups1_avx512<>+8(SB)/4, $0x00000001
+DATA groups1_avx512<>+12(SB)/4, $0x00000001
+DATA groups1_avx512<>+16(SB)/4, $0x00000003
+DATA groups1_avx512<>+20(SB)/4, $0x00000003
+DATA groups1_avx512<>+24(SB)/4, $0x00000003
+DATA groups1_avx512<>+28(SB)/4, $0x00000003
+DATA groups1_avx512<>+32(SB)/4, $0x00000005
+DATA groups1_avx512<>+36(SB)/4, $0x00000005
+DATA groups1_avx512<>+40(SB)/4, $0x00000005
+DATA groups1_avx512<>+44(SB)/4, $0x00000005
+DATA groups1_avx512<>+48(SB)/4, $0x00000007
+DATA groups1_avx512<>+52(SB)/4, $0x00000007
+DATA groups1_avx512<>+56(SB)/4, $0x00000007
+DATA groups1_avx512<>+60(SB)/4, $0x00000007
+GLOBL groups1_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA groups2_avx512<>+0(SB)/4, $0x00000008
+DATA groups2_avx512<>+4(SB)/4, $0x00000008
+DATA groups2_avx512<>+8(SB)/4, $0x00000008
+DATA groups2_avx512<>+12(SB)/4, $0x00000008
+DATA groups2_avx512<>+16(SB)/4, $0x0000000a
+DATA groups2_avx512<>+20(SB)/4, $0x0000000a
+DATA groups2_avx512<>+24(SB)/4, $0x0000000a
+DATA groups2_avx512<>+28(SB)/4, $0x0000000a
+DATA groups2_avx512<>+32(SB)/4, $0x0000000c
+DATA groups2_avx512<>+36(SB)/4, $0x0000000c
+DATA groups2_avx512<>+40(SB)/4, $0x0000000c
+DATA groups2_avx512<>+44(SB)/4, $0x0000000c
+DATA groups2_avx512<>+48(SB)/4, $0x0000000e
+DATA groups2_avx512<>+52(SB)/4, $0x0000000e
+DATA groups2_avx512<>+56(SB)/4, $0x0000000e
+DATA groups2_avx512<>+60(SB)/4, $0x0000000e
+GLOBL groups2_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA groups3_avx512<>+0(SB)/4, $0x00000009
+DATA groups3_avx512<>+4(SB)/4, $0x00000009
+DATA groups3_avx512<>+8(SB)/4, $0x00000009
+DATA groups3_avx512<>+12(SB)/4, $0x00000009
+DATA groups3_avx512<>+16(SB)/4, $0x0000000b
+DATA groups3_avx512<>+20(SB)/4, $0x0000000b
+DATA groups3_avx512<>+24(SB)/4, $0x0000000b
+DATA groups3_avx512<>+28(SB)/4, $0x0000000b
+DATA groups3_avx512<>+32(SB)/4, $0x0000000d
+DATA groups3_avx512<>+36(SB)/4, $0x0000000d
+DATA groups3_avx512<>+40(SB)/4, $0x0000000d
+DATA groups3_avx512<>+44(SB)/4, $0x0000000d
+DATA groups3_avx512<>+48(SB)/4, $0x0000000f
+DATA groups3_avx512<>+52(SB)/4, $0x0000000f
+DATA groups3_avx512<>+56(SB)/4, $0x0000000f
+DATA groups3_avx512<>+60(SB)/4, $0x0000000f
+GLOBL groups3_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA four_avx512<>+0(SB)/4, $0x00000000
+DATA four_avx512<>+4(SB)/4, $0x3f800000
+DATA four_avx512<>+8(SB)/4, $0x40000000
+DATA four_avx512<>+12(SB)/4, $0x40400000
+DATA four_avx512<>+16(SB)/4, $0x40800000
+DATA four_avx512<>+20(SB)/4, $0x40a00000
+DATA four_avx512<>+24(SB)/4, $0x40c00000
+DATA four_avx512<>+28(SB)/4, $0x40e00000
+DATA four_avx512<>+32(SB)/4, $0x41000000
+DATA four_avx512<>+36(SB)/4, $0x41100000
+DATA four_avx512<>+40(SB)/4, $0x41200000
+DATA four_avx512<>+44(SB)/4, $0x41300000
+DATA four_avx512<>+48(SB)/4, $0x41400000
+DATA four_avx512<>+52(SB)/4, $0x41500000
+DATA four_avx512<>+56(SB)/4, $0x41600000
+DATA four_avx512<>+60(SB)/4, $0x41700000
+GLOBL four_avx512<>(SB), RODATA|NOPTR, $64
+
+// func decodeQ2KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ2KAVX512(SB), NOSPLIT, $192-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS lowNibble_avx512<>+0(SB), Z13
+	VMOVUPS two_avx512<>+0(SB), Z14
+	VMOVUPS entry_avx512<>+0(SB), Z15
+	VMOVUPS entries1_avx512<>+0(SB), Z16
+	VMOVUPS entries2_avx512<>+0(SB), Z17
+	VMOVUPS entries3_avx512<>+0(SB), Z18
+	VMOVUPS groups0_avx512<>+0(SB), Z19
+	VMOVUPS groups1_avx512<>+0(SB), Z20
+	VMOVUPS groups2_avx512<>+0(SB), Z21
+	VMOVUPS groups3_avx512<>+0(SB), Z22
+	LEAQ    63(SP), BX
+	ANDQ    $-64, BX
+
+loop:
+	VPBROADCASTD 80(CX), X6
+	VCVTPH2PS    X6, X6
+	VMOVSHDUP    X6, X7
+	VBROADCASTSS X6, Z6
+	VBROADCASTSS X7, Z7
+	VPMOVZXBD    (CX), Z5
+	VPANDD       Z13, Z5, Z4
+	VPSRLD       $0x04, Z5, Z5
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z6, Z4, Z4
+	VMULPS       Z7, Z5, Z5
+	VPERMPS      Z4, Z19, Z7
+	VPERMPS      Z5, Z19, Z8
+	VFMSUB213PS  Z8, Z14, Z7
+	VPMOVZXBD    16(CX), Z6
+	VPANDD       Z15, Z6, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, (AX)
+	VPSRLD       $0x02, Z6, Z9
+	VPTERNLOGD   $0xea, Z16, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 128(AX)
+	VPSRLD       $0x04, Z6, Z9
+	VPTERNLOGD   $0xea, Z17, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 256(AX)
+	VPSRLD       $0x06, Z6, Z9
+	VPTERNLOGD   $0xea, Z18, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 384(AX)
+	VPERMPS      Z4, Z20, Z7
+	VPERMPS      Z5, Z20, Z8
+	VFMSUB213PS  Z8, Z14, Z7
+	VPMOVZXBD    32(CX), Z6
+	VPANDD       Z15, Z6, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 64(AX)
+	VPSRLD       $0x02, Z6, Z9
+	VPTERNLOGD   $0xea, Z16, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 192(AX)
+	VPSRLD       $0x04, Z6, Z9
+	VPTERNLOGD   $0xea, Z17, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 320(AX)
+	VPSRLD       $0x06, Z6, Z9
+	VPTERNLOGD   $0xea, Z18, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 448(AX)
+	VPERMPS      Z4, Z21, Z7
+	VPERMPS      Z5, Z21, Z8
+	VFMSUB213PS  Z8, Z14, Z7
+	VPMOVZXBD    48(CX), Z6
+	VPANDD       Z15, Z6, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 512(AX)
+	VPSRLD       $0x02, Z6, Z9
+	VPTERNLOGD   $0xea, Z16, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 640(AX)
+	VPSRLD       $0x04, Z6, Z9
+	VPTERNLOGD   $0xea, Z17, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 768(AX)
+	VPSRLD       $0x06, Z6, Z9
+	VPTERNLOGD   $0xea, Z18, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 896(AX)
+	VPERMPS      Z4, Z22, Z7
+	VPERMPS      Z5, Z22, Z8
+	VFMSUB213PS  Z8, Z14, Z7
+	VPMOVZXBD    64(CX), Z6
+	VPANDD       Z15, Z6, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 576(AX)
+	VPSRLD       $0x02, Z6, Z9
+	VPTERNLOGD   $0xea, Z16, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 704(AX)
+	VPSRLD       $0x04, Z6, Z9
+	VPTERNLOGD   $0xea, Z17, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 832(AX)
+	VPSRLD       $0x06, Z6, Z9
+	VPTERNLOGD   $0xea, Z18, Z15, Z9
+	VPERMPS      Z7, Z9, Z10
+	VMOVUPS      Z10, 960(AX)
+	ADDQ         $0x00000054, CX
+	ADDQ         $0x00000400, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func productQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productQ2KAVX512(SB), NOSPLIT, $192-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS lowNibble_avx512<>+0(SB), Z13
+	VMOVUPS two_avx512<>+0(SB), Z14
+	VMOVUPS entry_avx512<>+0(SB), Z15
+	VMOVUPS entries1_avx512<>+0(SB), Z16
+	VMOVUPS entries2_avx512<>+0(SB), Z17
+	VMOVUPS entries3_avx512<>+0(SB), Z18
+	VMOVUPS groups0_avx512<>+0(SB), Z19
+	VMOVUPS groups1_avx512<>+0(SB), Z20
+	VMOVUPS groups2_avx512<>+0(SB), Z21
+	VMOVUPS groups3_avx512<>+0(SB), Z22
+	LEAQ    63(SP), R8
+	ANDQ    $-64, R8
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+block:
+	PREFETCHT0    2048(R9)
+	PREFETCHT0    2112(R9)
+	VPBROADCASTD  80(R9), X6
+	VCVTPH2PS     X6, X6
+	VMOVSHDUP     X6, X7
+	VBROADCASTSS  X6, Z6
+	VBROADCASTSS  X7, Z7
+	VPMOVZXBD     (R9), Z5
+	VPANDD        Z13, Z5, Z4
+	VPSRLD        $0x04, Z5, Z5
+	VCVTDQ2PS     Z4, Z4
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z6, Z4, Z4
+	VMULPS        Z7, Z5, Z5
+	VPERMPS       Z4, Z19, Z7
+	VPERMPS       Z5, Z19, Z8
+	VFMSUB213PS   Z8, Z14, Z7
+	VPMOVZXBD     16(R9), Z6
+	VPANDD        Z15, Z6, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   (R8), Z10, Z0
+	VPSRLD        $0x02, Z6, Z9
+	VPTERNLOGD    $0xea, Z16, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   128(R8), Z10, Z2
+	VPSRLD        $0x04, Z6, Z9
+	VPTERNLOGD    $0xea, Z17, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   256(R8), Z10, Z0
+	VPSRLD        $0x06, Z6, Z9
+	VPTERNLOGD    $0xea, Z18, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   384(R8), Z10, Z2
+	VPERMPS       Z4, Z20, Z7
+	VPERMPS       Z5, Z20, Z8
+	VFMSUB213PS   Z8, Z14, Z7
+	VPMOVZXBD     32(R9), Z6
+	VPANDD        Z15, Z6, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   64(R8), Z10, Z1
+	VPSRLD        $0x02, Z6, Z9
+	VPTERNLOGD    $0xea, Z16, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   192(R8), Z10, Z3
+	VPSRLD        $0x04, Z6, Z9
+	VPTERNLOGD    $0xea, Z17, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   320(R8), Z10, Z1
+	VPSRLD        $0x06, Z6, Z9
+	VPTERNLOGD    $0xea, Z18, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   448(R8), Z10, Z3
+	VPERMPS       Z4, Z21, Z7
+	VPERMPS       Z5, Z21, Z8
+	VFMSUB213PS   Z8, Z14, Z7
+	VPMOVZXBD     48(R9), Z6
+	VPANDD        Z15, Z6, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   512(R8), Z10, Z0
+	VPSRLD        $0x02, Z6, Z9
+	VPTERNLOGD    $0xea, Z16, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   640(R8), Z10, Z2
+	VPSRLD        $0x04, Z6, Z9
+	VPTERNLOGD    $0xea, Z17, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   768(R8), Z10, Z0
+	VPSRLD        $0x06, Z6, Z9
+	VPTERNLOGD    $0xea, Z18, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   896(R8), Z10, Z2
+	VPERMPS       Z4, Z22, Z7
+	VPERMPS       Z5, Z22, Z8
+	VFMSUB213PS   Z8, Z14, Z7
+	VPMOVZXBD     64(R9), Z6
+	VPANDD        Z15, Z6, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   576(R8), Z10, Z1
+	VPSRLD        $0x02, Z6, Z9
+	VPTERNLOGD    $0xea, Z16, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   704(R8), Z10, Z3
+	VPSRLD        $0x04, Z6, Z9
+	VPTERNLOGD    $0xea, Z17, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   832(R8), Z10, Z1
+	VPSRLD        $0x06, Z6, Z9
+	VPTERNLOGD    $0xea, Z18, Z15, Z9
+	VPERMPS       Z7, Z9, Z10
+	VFMADD231PS   960(R8), Z10, Z3
+	ADDQ          $0x00000400, R8
+	ADDQ          $0x00000054, R9
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func decodeQ3KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ3KAVX512(SB), NOSPLIT, $160-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS three_avx512<>+0(SB), Z13
+	LEAQ    63(SP), BX
+	ANDQ    $-64, BX
+
+loop:
+	VPBROADCASTW 108(CX), X4
+	VCVTPH2PS    X4, X4
+	VBROADCASTSS X4, Z4
+	VMOVDDUP     96(CX), X5
+	VPSRLVQ      q3lows_avx512<>+0(SB), X5, X5
+	VPAND        q3low_avx512<>+0(SB), X5, X5
+	VPBROADCASTD 104(CX), X6
+	VPSRLVD      q3highs_avx512<>+0(SB), X6, X6
+	VPSLLD       $0x04, X6, X6
+	VPAND        q3high_avx512<>+0(SB), X6, X6
+	VPOR         X5, X6, X5
+	VPSUBB       q3offset_avx512<>+0(SB), X5, X5
+	VPMOVSXBD    X5, Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (BX)
+	VMOVDQU      q3two_avx512<>+0(SB), Y11
+	VMOVDQU      q3third_avx512<>+0(SB), Y12
+	VMOVDQU      (CX), Y5
+	VMOVDQU      32(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPSLLW       $0x02, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  (BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, (AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  4(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 64(AX)
+	VPSRLW       $0x02, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSLLW       $0x01, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  8(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 128(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  12(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 192(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPAND        Y12, Y5, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  16(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 256(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  20(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 320(AX)
+	VPSRLW       $0x06, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x01, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  24(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 384(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  28(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 448(AX)
+	VMOVDQU      64(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPSRLW       $0x02, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  32(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 512(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  36(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 576(AX)
+	VPSRLW       $0x02, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x03, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  40(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 640(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  44(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 704(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x04, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  48(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 768(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  52(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 832(AX)
+	VPSRLW       $0x06, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x05, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  56(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 896(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VMULPS.BCST  60(BX), Z13, Z8
+	VPERMPS      Z8, Z10, Z9
+	VMOVUPS      Z9, 960(AX)
+	ADDQ         $0x0000006e, CX
+	ADDQ         $0x00000400, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA q3lows_avx512<>+0(SB)/4, $0x00000000
+DATA q3lows_avx512<>+4(SB)/4, $0x00000000
+DATA q3lows_avx512<>+8(SB)/4, $0x00000004
+DATA q3lows_avx512<>+12(SB)/4, $0x00000000
+GLOBL q3lows_avx512<>(SB), RODATA|NOPTR, $16
+
+DATA q3low_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA q3low_avx512<>+28(SB)/4, $0x0f0f0f0f
+GLOBL q3low_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q3highs_avx512<>+0(SB)/4, $0x00000000
+DATA q3highs_avx512<>+4(SB)/4, $0x00000002
+DATA q3highs_avx512<>+8(SB)/4, $0x00000004
+DATA q3highs_avx512<>+12(SB)/4, $0x00000006
+GLOBL q3highs_avx512<>(SB), RODATA|NOPTR, $16
+
+DATA q3high_avx512<>+0(SB)/4, $0x30303030
+DATA q3high_avx512<>+4(SB)/4, $0x30303030
+DATA q3high_avx512<>+8(SB)/4, $0x30303030
+DATA q3high_avx512<>+12(SB)/4, $0x30303030
+DATA q3high_avx512<>+16(SB)/4, $0x30303030
+DATA q3high_avx512<>+20(SB)/4, $0x30303030
+DATA q3high_avx512<>+24(SB)/4, $0x30303030
+DATA q3high_avx512<>+28(SB)/4, $0x30303030
+GLOBL q3high_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q3offset_avx512<>+0(SB)/4, $0x20202020
+DATA q3offset_avx512<>+4(SB)/4, $0x20202020
+DATA q3offset_avx512<>+8(SB)/4, $0x20202020
+DATA q3offset_avx512<>+12(SB)/4, $0x20202020
+DATA q3offset_avx512<>+16(SB)/4, $0x20202020
+DATA q3offset_avx512<>+20(SB)/4, $0x20202020
+DATA q3offset_avx512<>+24(SB)/4, $0x20202020
+DATA q3offset_avx512<>+28(SB)/4, $0x20202020
+GLOBL q3offset_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q3two_avx512<>+0(SB)/4, $0x03030303
+DATA q3two_avx512<>+4(SB)/4, $0x03030303
+DATA q3two_avx512<>+8(SB)/4, $0x03030303
+DATA q3two_avx512<>+12(SB)/4, $0x03030303
+DATA q3two_avx512<>+16(SB)/4, $0x03030303
+DATA q3two_avx512<>+20(SB)/4, $0x03030303
+DATA q3two_avx512<>+24(SB)/4, $0x03030303
+DATA q3two_avx512<>+28(SB)/4, $0x03030303
+GLOBL q3two_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q3third_avx512<>+0(SB)/4, $0x04040404
+DATA q3third_avx512<>+4(SB)/4, $0x04040404
+DATA q3third_avx512<>+8(SB)/4, $0x04040404
+DATA q3third_avx512<>+12(SB)/4, $0x04040404
+DATA q3third_avx512<>+16(SB)/4, $0x04040404
+DATA q3third_avx512<>+20(SB)/4, $0x04040404
+DATA q3third_avx512<>+24(SB)/4, $0x04040404
+DATA q3third_avx512<>+28(SB)/4, $0x04040404
+GLOBL q3third_avx512<>(SB), RODATA|NOPTR, $32
+
+// func productQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productQ3KAVX512(SB), NOSPLIT, $160-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS three_avx512<>+0(SB), Z13
+	LEAQ    63(SP), R8
+	ANDQ    $-64, R8
+
+row:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+block:
+	PREFETCHT0    2048(R10)
+	PREFETCHT0    2112(R10)
+	VPBROADCASTW  108(R10), X4
+	VCVTPH2PS     X4, X4
+	VBROADCASTSS  X4, Z4
+	VMOVDDUP      96(R10), X5
+	VPSRLVQ       q3lows_avx512<>+0(SB), X5, X5
+	VPAND         q3low_avx512<>+0(SB), X5, X5
+	VPBROADCASTD  104(R10), X6
+	VPSRLVD       q3highs_avx512<>+0(SB), X6, X6
+	VPSLLD        $0x04, X6, X6
+	VPAND         q3high_avx512<>+0(SB), X6, X6
+	VPOR          X5, X6, X5
+	VPSUBB        q3offset_avx512<>+0(SB), X5, X5
+	VPMOVSXBD     X5, Z7
+	VCVTDQ2PS     Z7, Z7
+	VMULPS        Z4, Z7, Z7
+	VMOVUPS       Z7, (R8)
+	VMOVDQU       q3two_avx512<>+0(SB), Y11
+	VMOVDQU       q3third_avx512<>+0(SB), Y12
+	VMOVDQU       (R10), Y5
+	VMOVDQU       32(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPSLLW        $0x02, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   (R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   (R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   4(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   64(R9), Z9, Z1
+	VPSRLW        $0x02, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSLLW        $0x01, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   8(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   128(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   12(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   192(R9), Z9, Z3
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPAND         Y12, Y5, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   16(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   256(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   20(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   320(R9), Z9, Z1
+	VPSRLW        $0x06, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x01, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   24(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   384(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   28(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   448(R9), Z9, Z3
+	VMOVDQU       64(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPSRLW        $0x02, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   32(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   512(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   36(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   576(R9), Z9, Z1
+	VPSRLW        $0x02, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x03, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   40(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   640(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   44(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   704(R9), Z9, Z3
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x04, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   48(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   768(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   52(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   832(R9), Z9, Z1
+	VPSRLW        $0x06, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x05, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   56(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   896(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VMULPS.BCST   60(R8), Z13, Z8
+	VPERMPS       Z8, Z10, Z9
+	VFMADD231PS   960(R9), Z9, Z3
+	ADDQ          $0x00000400, R9
+	ADDQ          $0x0000006e, R10
+	DECQ          R11
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func decodeQ4KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ4KAVX512(SB), NOSPLIT, $128-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS four_avx512<>+0(SB), Z13
+	LEAQ    63(SP), BX
+	ANDQ    $-64, BX
+
+loop:
+	VMOVDQU          4(CX), X5
+	VPSHUFD          $0x98, X5, X4
+	VPSHUFD          $0x50, X5, X5
+	VPSRLVD          k4lows_avx512<>+0(SB), X4, X4
+	VPAND            k4low_avx512<>+0(SB), X4, X4
+	VPSRLD           $0x02, X5, X5
+	VPAND            k4high_avx512<>+0(SB), X5, X5
+	VPOR             X4, X5, X4
+	VPMOVZXBD        X4, Z6
+	VCVTPH2PS        (CX), X5
+	VMOVDQU32        k4halves_avx512<>+0(SB), Z7
+	VPERMPS          Z5, Z7, Z7
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z7, Z6, Z6
+	VMOVUPS          Z6, (BX)
+	VBROADCASTSS     (BX), Z10
+	VFMSUB213PS.BCST 32(BX), Z13, Z10
+	VPMOVZXBD        16(CX), Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, (AX)
+	VPMOVZXBD        32(CX), Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 64(AX)
+	VBROADCASTSS     4(BX), Z10
+	VFMSUB213PS.BCST 36(BX), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 128(AX)
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 192(AX)
+	VBROADCASTSS     8(BX), Z10
+	VFMSUB213PS.BCST 40(BX), Z13, Z10
+	VPMOVZXBD        48(CX), Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 256(AX)
+	VPMOVZXBD        64(CX), Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 320(AX)
+	VBROADCASTSS     12(BX), Z10
+	VFMSUB213PS.BCST 44(BX), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 384(AX)
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 448(AX)
+	VBROADCASTSS     16(BX), Z10
+	VFMSUB213PS.BCST 48(BX), Z13, Z10
+	VPMOVZXBD        80(CX), Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 512(AX)
+	VPMOVZXBD        96(CX), Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 576(AX)
+	VBROADCASTSS     20(BX), Z10
+	VFMSUB213PS.BCST 52(BX), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 640(AX)
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 704(AX)
+	VBROADCASTSS     24(BX), Z10
+	VFMSUB213PS.BCST 56(BX), Z13, Z10
+	VPMOVZXBD        112(CX), Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 768(AX)
+	VPMOVZXBD        128(CX), Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 832(AX)
+	VBROADCASTSS     28(BX), Z10
+	VFMSUB213PS.BCST 60(BX), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VMOVUPS          Z12, 896(AX)
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VMOVUPS          Z12, 960(AX)
+	ADDQ             $0x00000090, CX
+	ADDQ             $0x00000400, AX
+	DECQ             DX
+	JNZ              loop
+	VZEROUPPER
+	RET
+
+DATA k4lows_avx512<>+0(SB)/4, $0x00000000
+DATA k4lows_avx512<>+4(SB)/4, $0x00000000
+DATA k4lows_avx512<>+8(SB)/4, $0x00000000
+DATA k4lows_avx512<>+12(SB)/4, $0x00000004
+GLOBL k4lows_avx512<>(SB), RODATA|NOPTR, $16
+
+DATA k4low_avx512<>+0(SB)/4, $0x3f3f3f3f
+DATA k4low_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA k4low_avx512<>+8(SB)/4, $0x3f3f3f3f
+DATA k4low_avx512<>+12(SB)/4, $0x0f0f0f0f
+GLOBL k4low_avx512<>(SB), RODATA|NOPTR, $16
+
+DATA k4high_avx512<>+0(SB)/4, $0x00000000
+DATA k4high_avx512<>+4(SB)/4, $0x30303030
+DATA k4high_avx512<>+8(SB)/4, $0x00000000
+DATA k4high_avx512<>+12(SB)/4, $0x30303030
+GLOBL k4high_avx512<>(SB), RODATA|NOPTR, $16
+
+DATA k4halves_avx512<>+0(SB)/4, $0x00000000
+DATA k4halves_avx512<>+4(SB)/4, $0x00000000
+DATA k4halves_avx512<>+8(SB)/4, $0x00000000
+DATA k4halves_avx512<>+12(SB)/4, $0x00000000
+DATA k4halves_avx512<>+16(SB)/4, $0x00000000
+DATA k4halves_avx512<>+20(SB)/4, $0x00000000
+DATA k4halves_avx512<>+24(SB)/4, $0x00000000
+DATA k4halves_avx512<>+28(SB)/4, $0x00000000
+DATA k4halves_avx512<>+32(SB)/4, $0x00000001
+DATA k4halves_avx512<>+36(SB)/4, $0x00000001
+DATA k4halves_avx512<>+40(SB)/4, $0x00000001
+DATA k4halves_avx512<>+44(SB)/4, $0x00000001
+DATA k4halves_avx512<>+48(SB)/4, $0x00000001
+DATA k4halves_avx512<>+52(SB)/4, $0x00000001
+DATA k4halves_avx512<>+56(SB)/4, $0x00000001
+DATA k4halves_avx512<>+60(SB)/4, $0x00000001
+GLOBL k4halves_avx512<>(SB), RODATA|NOPTR, $64
+
+// func productQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productQ4KAVX512(SB), NOSPLIT, $128-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS four_avx512<>+0(SB), Z13
+	LEAQ    63(SP), R8
+	ANDQ    $-64, R8
+
+row:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+block:
+	PREFETCHT0       2048(R10)
+	PREFETCHT0       2112(R10)
+	PREFETCHT0       2176(R10)
+	VMOVDQU          4(R10), X5
+	VPSHUFD          $0x98, X5, X4
+	VPSHUFD          $0x50, X5, X5
+	VPSRLVD          k4lows_avx512<>+0(SB), X4, X4
+	VPAND            k4low_avx512<>+0(SB), X4, X4
+	VPSRLD           $0x02, X5, X5
+	VPAND            k4high_avx512<>+0(SB), X5, X5
+	VPOR             X4, X5, X4
+	VPMOVZXBD        X4, Z6
+	VCVTPH2PS        (R10), X5
+	VMOVDQU32        k4halves_avx512<>+0(SB), Z7
+	VPERMPS          Z5, Z7, Z7
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z7, Z6, Z6
+	VMOVUPS          Z6, (R8)
+	VBROADCASTSS     (R8), Z10
+	VFMSUB213PS.BCST 32(R8), Z13, Z10
+	VPMOVZXBD        16(R10), Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      (R9), Z12, Z0
+	VPMOVZXBD        32(R10), Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      64(R9), Z12, Z1
+	VBROADCASTSS     4(R8), Z10
+	VFMSUB213PS.BCST 36(R8), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      128(R9), Z12, Z2
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      192(R9), Z12, Z3
+	VBROADCASTSS     8(R8), Z10
+	VFMSUB213PS.BCST 40(R8), Z13, Z10
+	VPMOVZXBD        48(R10), Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      256(R9), Z12, Z0
+	VPMOVZXBD        64(R10), Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      320(R9), Z12, Z1
+	VBROADCASTSS     12(R8), Z10
+	VFMSUB213PS.BCST 44(R8), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      384(R9), Z12, Z2
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      448(R9), Z12, Z3
+	VBROADCASTSS     16(R8), Z10
+	VFMSUB213PS.BCST 48(R8), Z13, Z10
+	VPMOVZXBD        80(R10), Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      512(R9), Z12, Z0
+	VPMOVZXBD        96(R10), Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      576(R9), Z12, Z1
+	VBROADCASTSS     20(R8), Z10
+	VFMSUB213PS.BCST 52(R8), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      640(R9), Z12, Z2
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      704(R9), Z12, Z3
+	VBROADCASTSS     24(R8), Z10
+	VFMSUB213PS.BCST 56(R8), Z13, Z10
+	VPMOVZXBD        112(R10), Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      768(R9), Z12, Z0
+	VPMOVZXBD        128(R10), Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      832(R9), Z12, Z1
+	VBROADCASTSS     28(R8), Z10
+	VFMSUB213PS.BCST 60(R8), Z13, Z10
+	VPSRLD           $0x04, Z4, Z4
+	VPERMPS          Z10, Z4, Z12
+	VFMADD231PS      896(R9), Z12, Z2
+	VPSRLD           $0x04, Z5, Z5
+	VPERMPS          Z10, Z5, Z12
+	VFMADD231PS      960(R9), Z12, Z3
+	ADDQ             $0x00000400, R9
+	ADDQ             $0x00000090, R10
+	DECQ             R11
+	JNZ              block
+	VADDPS           Z1, Z0, Z0
+	VADDPS           Z3, Z2, Z2
+	VADDPS           Z2, Z0, Z0
+	VEXTRACTF64X4    $0x01, Z0, Y1
+	VADDPS           Y1, Y0, Y0
+	VEXTRACTF128     $0x01, Y0, X1
+	VADDPS           X1, X0, X0
+	VHADDPS          X0, X0, X0
+	VHADDPS          X0, X0, X0
+	VMOVSS           X0, (AX)
+	ADDQ             $0x04, AX
+	ADDQ             BX, DX
+	DECQ             DI
+	JNZ              row
+	VZEROUPPER
+	RET
+
+// func decodeQ5KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ5KAVX512(SB), NOSPLIT, $160-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+	LEAQ 63(SP), BX
+	ANDQ $-64, BX
+
+loop:
+	VMOVDQU      4(CX), X5
+	VPSHUFD      $0x98, X5, X4
+	VPSHUFD      $0x50, X5, X5
+	VPSRLVD      k4lows_avx512<>+0(SB), X4, X4
+	VPAND        k4low_avx512<>+0(SB), X4, X4
+	VPSRLD       $0x02, X5, X5
+	VPAND        k4high_avx512<>+0(SB), X5, X5
+	VPOR         X4, X5, X4
+	VPMOVZXBD    X4, Z6
+	VCVTPH2PS    (CX), X5
+	VMOVDQU32    k4halves_avx512<>+0(SB), Z7
+	VPERMPS      Z5, Z7, Z7
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z7, Z6, Z6
+	VMOVUPS      Z6, (BX)
+	VMOVDQU      q5low_avx512<>+0(SB), Y11
+	VMOVDQU      q5fifth_avx512<>+0(SB), Y12
+	VMOVDQU      16(CX), Y5
+	VMOVDQU      48(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPSLLW       $0x04, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS 32(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, (AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 64(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSLLW       $0x03, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 4(BX), Z8
+	VBROADCASTSS 36(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 128(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 192(AX)
+	VMOVDQU      80(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPSLLW       $0x02, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 40(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 256(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 320(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSLLW       $0x01, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 12(BX), Z8
+	VBROADCASTSS 44(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 384(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 448(AX)
+	VMOVDQU      112(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPAND        Y12, Y5, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 16(BX), Z8
+	VBROADCASTSS 48(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 512(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 576(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x01, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 20(BX), Z8
+	VBROADCASTSS 52(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 640(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 704(AX)
+	VMOVDQU      144(CX), Y4
+	VPAND        Y11, Y4, Y6
+	VPSRLW       $0x02, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 24(BX), Z8
+	VBROADCASTSS 56(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 768(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 832(AX)
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y11, Y6, Y6
+	VPSRLW       $0x03, Y5, Y7
+	VPAND        Y12, Y7, Y7
+	VPOR         Y6, Y7, Y6
+	VBROADCASTSS 28(BX), Z8
+	VBROADCASTSS 60(BX), Z9
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 896(AX)
+	VEXTRACTI128 $0x01, Y6, X6
+	VPMOVZXBD    X6, Z10
+	VCVTDQ2PS    Z10, Z10
+	VFMSUB213PS  Z9, Z8, Z10
+	VMOVUPS      Z10, 960(AX)
+	ADDQ         $0x000000b0, CX
+	ADDQ         $0x00000400, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA q5low_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA q5low_avx512<>+28(SB)/4, $0x0f0f0f0f
+GLOBL q5low_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q5fifth_avx512<>+0(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+4(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+8(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+12(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+16(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+20(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+24(SB)/4, $0x10101010
+DATA q5fifth_avx512<>+28(SB)/4, $0x10101010
+GLOBL q5fifth_avx512<>(SB), RODATA|NOPTR, $32
+
+// func productQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productQ5KAVX512(SB), NOSPLIT, $160-48
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ blocks+32(FP), SI
+	MOVQ groups+40(FP), DI
+	LEAQ 63(SP), R8
+	ANDQ $-64, R8
+
+row:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+block:
+	PREFETCHT0    2048(R10)
+	PREFETCHT0    2112(R10)
+	PREFETCHT0    2176(R10)
+	VMOVDQU       4(R10), X5
+	VPSHUFD       $0x98, X5, X4
+	VPSHUFD       $0x50, X5, X5
+	VPSRLVD       k4lows_avx512<>+0(SB), X4, X4
+	VPAND         k4low_avx512<>+0(SB), X4, X4
+	VPSRLD        $0x02, X5, X5
+	VPAND         k4high_avx512<>+0(SB), X5, X5
+	VPOR          X4, X5, X4
+	VPMOVZXBD     X4, Z6
+	VCVTPH2PS     (R10), X5
+	VMOVDQU32     k4halves_avx512<>+0(SB), Z7
+	VPERMPS       Z5, Z7, Z7
+	VCVTDQ2PS     Z6, Z6
+	VMULPS        Z7, Z6, Z6
+	VMOVUPS       Z6, (R8)
+	VMOVDQU       q5low_avx512<>+0(SB), Y11
+	VMOVDQU       q5fifth_avx512<>+0(SB), Y12
+	VMOVDQU       16(R10), Y5
+	VMOVDQU       48(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPSLLW        $0x04, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  (R8), Z8
+	VBROADCASTSS  32(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   (R9), Z10, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   64(R9), Z10, Z1
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSLLW        $0x03, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  4(R8), Z8
+	VBROADCASTSS  36(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   128(R9), Z10, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   192(R9), Z10, Z3
+	VMOVDQU       80(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPSLLW        $0x02, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  8(R8), Z8
+	VBROADCASTSS  40(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   256(R9), Z10, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   320(R9), Z10, Z1
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSLLW        $0x01, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  12(R8), Z8
+	VBROADCASTSS  44(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   384(R9), Z10, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   448(R9), Z10, Z3
+	VMOVDQU       112(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPAND         Y12, Y5, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  16(R8), Z8
+	VBROADCASTSS  48(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   512(R9), Z10, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   576(R9), Z10, Z1
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x01, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  20(R8), Z8
+	VBROADCASTSS  52(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   640(R9), Z10, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   704(R9), Z10, Z3
+	VMOVDQU       144(R10), Y4
+	VPAND         Y11, Y4, Y6
+	VPSRLW        $0x02, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  24(R8), Z8
+	VBROADCASTSS  56(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   768(R9), Z10, Z0
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   832(R9), Z10, Z1
+	VPSRLW        $0x04, Y4, Y6
+	VPAND         Y11, Y6, Y6
+	VPSRLW        $0x03, Y5, Y7
+	VPAND         Y12, Y7, Y7
+	VPOR          Y6, Y7, Y6
+	VBROADCASTSS  28(R8), Z8
+	VBROADCASTSS  60(R8), Z9
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   896(R9), Z10, Z2
+	VEXTRACTI128  $0x01, Y6, X6
+	VPMOVZXBD     X6, Z10
+	VCVTDQ2PS     Z10, Z10
+	VFMSUB213PS   Z9, Z8, Z10
+	VFMADD231PS   960(R9), Z10, Z3
+	ADDQ          $0x00000400, R9
+	ADDQ          $0x000000b0, R10
+	DECQ          R11
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func decodeQ6KAVX512(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2, AVX512F, F16C
+TEXT ·decodeQ6KAVX512(SB), NOSPLIT, $160-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+	LEAQ 63(SP), BX
+	ANDQ $-64, BX
+
+loop:
+	VPBROADCASTW 208(CX), X4
+	VCVTPH2PS    X4, X4
+	VBROADCASTSS X4, Z4
+	VPMOVSXBD    192(CX), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z4, Z5, Z5
+	VMOVUPS      Z5, (BX)
+	VMOVDQU      q6low_avx512<>+0(SB), Y10
+	VMOVDQU      q6high_avx512<>+0(SB), Y11
+	VMOVDQU      q6offset_avx512<>+0(SB), Y12
+	VMOVDQU      (CX), Y4
+	VMOVDQU      32(CX), Y5
+	VMOVDQU      128(CX), Y6
+	VPAND        Y10, Y4, Y7
+	VPSLLW       $0x04, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  (BX), Z9, Z9
+	VMOVUPS      Z9, (AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  4(BX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	VPAND        Y10, Y5, Y7
+	VPSLLW       $0x02, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  8(BX), Z9, Z9
+	VMOVUPS      Z9, 128(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  12(BX), Z9, Z9
+	VMOVUPS      Z9, 192(AX)
+	VPSRLW       $0x04, Y4, Y7
+	VPAND        Y10, Y7, Y7
+	VPAND        Y11, Y6, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  16(BX), Z9, Z9
+	VMOVUPS      Z9, 256(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  20(BX), Z9, Z9
+	VMOVUPS      Z9, 320(AX)
+	VPSRLW       $0x04, Y5, Y7
+	VPAND        Y10, Y7, Y7
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  24(BX), Z9, Z9
+	VMOVUPS      Z9, 384(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  28(BX), Z9, Z9
+	VMOVUPS      Z9, 448(AX)
+	VMOVDQU      64(CX), Y4
+	VMOVDQU      96(CX), Y5
+	VMOVDQU      160(CX), Y6
+	VPAND        Y10, Y4, Y7
+	VPSLLW       $0x04, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  32(BX), Z9, Z9
+	VMOVUPS      Z9, 512(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  36(BX), Z9, Z9
+	VMOVUPS      Z9, 576(AX)
+	VPAND        Y10, Y5, Y7
+	VPSLLW       $0x02, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  40(BX), Z9, Z9
+	VMOVUPS      Z9, 640(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  44(BX), Z9, Z9
+	VMOVUPS      Z9, 704(AX)
+	VPSRLW       $0x04, Y4, Y7
+	VPAND        Y10, Y7, Y7
+	VPAND        Y11, Y6, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  48(BX), Z9, Z9
+	VMOVUPS      Z9, 768(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  52(BX), Z9, Z9
+	VMOVUPS      Z9, 832(AX)
+	VPSRLW       $0x04, Y5, Y7
+	VPAND        Y10, Y7, Y7
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        Y11, Y8, Y8
+	VPOR         Y7, Y8, Y7
+	VPSUBB       Y12, Y7, Y7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  56(BX), Z9, Z9
+	VMOVUPS      Z9, 896(AX)
+	VEXTRACTI128 $0x01, Y7, X7
+	VPMOVSXBD    X7, Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS.BCST  60(BX), Z9, Z9
+	VMOVUPS      Z9, 960(AX)
+	ADDQ         $0x000000d2, CX
+	ADDQ         $0x00000400, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA q6low_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA q6low_avx512<>+28(SB)/4, $0x0f0f0f0f
+GLOBL q6low_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q6high_avx512<>+0(SB)/4, $0x30303030
+DATA q6high_avx512<>+4(SB)/4, $0x30303030
+DATA q6high_avx512<>+8(SB)/4, $0x30303030
+DATA q6high_avx512<>+12(SB)/4, $0x30303030
+DATA q6high_avx512<>+16(SB)/4, $0x30303030
+DATA q6high_avx512<>+20(SB)/4, $0x30303030
+DATA q6high_avx512<>+24(SB)/4, $0x30303030
+DATA q6high_avx512<>+28(SB)/4, $0x30303030
+GLOBL q6high_avx512<>(SB), RODATA|NOPTR, $32
+
+DATA q6offset_avx512<>+0(SB)/4, $0x20202020
+DATA q6offset_avx512<>+4(SB)/4, $0x20202020
+DATA q6offset_avx512<>+8(SB)/4, $0x20202020
+DATA q6offset_avx512<>+12(SB)/4, $0x20202020
+DATA q6offset_avx512<>+16(SB)/4, $0x20202020
+DATA q6offset_avx512<>+20(SB)/4, $0x20202020
+DATA q6offset_avx512<>+24(SB)/4, $0x20202020
+DATA q6offset_avx512<>+28(SB)/4, $0x20202020
+GLOBL q6offset_avx512<>(SB), RODATA|NOPTR, $32
+
+// func productQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·productQ6KAVX512(SB), NOSPLIT, $160-48
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ blocks+32(FP), SI
+	MOVQ groups+40(FP), DI
+	LEAQ 63(SP), R8
+	ANDQ $-64, R8
+
+row:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+block:
+	PREFETCHT0    2048(R10)
+	PREFETCHT0    2112(R10)
+	PREFETCHT0    2176(R10)
+	PREFETCHT0    2240(R10)
+	VPBROADCASTW  208(R10), X4
+	VCVTPH2PS     X4, X4
+	VBROADCASTSS  X4, Z4
+	VPMOVSXBD     192(R10), Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        Z4, Z5, Z5
+	VMOVUPS       Z5, (R8)
+	VMOVDQU       q6low_avx512<>+0(SB), Y10
+	VMOVDQU       q6high_avx512<>+0(SB), Y11
+	VMOVDQU       q6offset_avx512<>+0(SB), Y12
+	VMOVDQU       (R10), Y4
+	VMOVDQU       32(R10), Y5
+	VMOVDQU       128(R10), Y6
+	VPAND         Y10, Y4, Y7
+	VPSLLW        $0x04, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   (R8), Z9, Z9
+	VFMADD231PS   (R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   4(R8), Z9, Z9
+	VFMADD231PS   64(R9), Z9, Z1
+	VPAND         Y10, Y5, Y7
+	VPSLLW        $0x02, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   8(R8), Z9, Z9
+	VFMADD231PS   128(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   12(R8), Z9, Z9
+	VFMADD231PS   192(R9), Z9, Z3
+	VPSRLW        $0x04, Y4, Y7
+	VPAND         Y10, Y7, Y7
+	VPAND         Y11, Y6, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   16(R8), Z9, Z9
+	VFMADD231PS   256(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   20(R8), Z9, Z9
+	VFMADD231PS   320(R9), Z9, Z1
+	VPSRLW        $0x04, Y5, Y7
+	VPAND         Y10, Y7, Y7
+	VPSRLW        $0x02, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   24(R8), Z9, Z9
+	VFMADD231PS   384(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   28(R8), Z9, Z9
+	VFMADD231PS   448(R9), Z9, Z3
+	VMOVDQU       64(R10), Y4
+	VMOVDQU       96(R10), Y5
+	VMOVDQU       160(R10), Y6
+	VPAND         Y10, Y4, Y7
+	VPSLLW        $0x04, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   32(R8), Z9, Z9
+	VFMADD231PS   512(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   36(R8), Z9, Z9
+	VFMADD231PS   576(R9), Z9, Z1
+	VPAND         Y10, Y5, Y7
+	VPSLLW        $0x02, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   40(R8), Z9, Z9
+	VFMADD231PS   640(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   44(R8), Z9, Z9
+	VFMADD231PS   704(R9), Z9, Z3
+	VPSRLW        $0x04, Y4, Y7
+	VPAND         Y10, Y7, Y7
+	VPAND         Y11, Y6, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   48(R8), Z9, Z9
+	VFMADD231PS   768(R9), Z9, Z0
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   52(R8), Z9, Z9
+	VFMADD231PS   832(R9), Z9, Z1
+	VPSRLW        $0x04, Y5, Y7
+	VPAND         Y10, Y7, Y7
+	VPSRLW        $0x02, Y6, Y8
+	VPAND         Y11, Y8, Y8
+	VPOR          Y7, Y8, Y7
+	VPSUBB        Y12, Y7, Y7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   56(R8), Z9, Z9
+	VFMADD231PS   896(R9), Z9, Z2
+	VEXTRACTI128  $0x01, Y7, X7
+	VPMOVSXBD     X7, Z9
+	VCVTDQ2PS     Z9, Z9
+	VMULPS.BCST   60(R8), Z9, Z9
+	VFMADD231PS   960(R9), Z9, Z3
+	ADDQ          $0x00000400, R9
+	ADDQ          $0x000000d2, R10
+	DECQ          R11
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
 
 DATA exp_low_avx512<>+0(SB)/4, $0xc2d00000
 DATA exp_low_avx512<>+4(SB)/4, $0xc2d00000
@@ -4015,6 +6060,182 @@ loop:
 	VZEROUPPER
 	RET
 
+DATA gelu_linear_avx512<>+0(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+4(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+8(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+12(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+16(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+20(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+24(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+28(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+32(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+36(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+40(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+44(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+48(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+52(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+56(SB)/4, $0xbfcc422a
+DATA gelu_linear_avx512<>+60(SB)/4, $0xbfcc422a
+GLOBL gelu_linear_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA gelu_cubic_avx512<>+0(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+4(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+8(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+12(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+16(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+20(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+24(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+28(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+32(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+36(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+40(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+44(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+48(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+52(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+56(SB)/4, $0xbd922279
+DATA gelu_cubic_avx512<>+60(SB)/4, $0xbd922279
+GLOBL gelu_cubic_avx512<>(SB), RODATA|NOPTR, $64
+
+// func gegluAVX512(y *float32, gate *float32, up *float32, vectors int)
+// Requires: AVX, AVX512F
+TEXT ·gegluAVX512(SB), NOSPLIT, $0-32
+	MOVQ    y+0(FP), AX
+	MOVQ    gate+8(FP), CX
+	MOVQ    up+16(FP), DX
+	MOVQ    vectors+24(FP), BX
+	VMOVUPS exp_low_avx512<>+0(SB), Z5
+	VMOVUPS exp_high_avx512<>+0(SB), Z6
+	VMOVUPS exp_log2e_avx512<>+0(SB), Z7
+	VMOVUPS exp_ln2a_avx512<>+0(SB), Z8
+	VMOVUPS exp_ln2b_avx512<>+0(SB), Z9
+	VMOVUPS exp_c4_avx512<>+0(SB), Z10
+	VMOVUPS exp_c3_avx512<>+0(SB), Z11
+	VMOVUPS exp_c2_avx512<>+0(SB), Z12
+	VMOVUPS exp_c1_avx512<>+0(SB), Z13
+	VMOVUPS exp_c0_avx512<>+0(SB), Z14
+	VMOVUPS exp_one_avx512<>+0(SB), Z15
+
+loop:
+	VMOVUPS      (CX), Z1
+	VMULPS       Z1, Z1, Z0
+	VMULPS       gelu_cubic_avx512<>+0(SB), Z0, Z0
+	VADDPS       gelu_linear_avx512<>+0(SB), Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VMAXPS       Z0, Z5, Z0
+	VMINPS       Z0, Z6, Z0
+	VMULPS       Z7, Z0, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS Z8, Z1, Z0
+	VFNMADD231PS Z9, Z1, Z0
+	VMOVUPS      Z10, Z2
+	VFMADD213PS  Z11, Z0, Z2
+	VFMADD213PS  Z12, Z0, Z2
+	VFMADD213PS  Z13, Z0, Z2
+	VFMADD213PS  Z14, Z0, Z2
+	VFMADD213PS  Z15, Z0, Z2
+	VFMADD213PS  Z15, Z0, Z2
+	VSCALEFPS    Z1, Z2, Z0
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      (CX), Z1
+	VDIVPS       Z0, Z1, Z0
+	VMULPS       (DX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	ADDQ         $0x40, DX
+	DECQ         BX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA cap_low_avx512<>+0(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+4(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+8(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+12(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+16(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+20(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+24(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+28(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+32(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+36(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+40(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+44(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+48(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+52(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+56(SB)/4, $0xc1a00000
+DATA cap_low_avx512<>+60(SB)/4, $0xc1a00000
+GLOBL cap_low_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA cap_high_avx512<>+0(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+4(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+8(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+12(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+16(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+20(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+24(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+28(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+32(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+36(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+40(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+44(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+48(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+52(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+56(SB)/4, $0x41a00000
+DATA cap_high_avx512<>+60(SB)/4, $0x41a00000
+GLOBL cap_high_avx512<>(SB), RODATA|NOPTR, $64
+
+// func capRowAVX512(x *float32, vectors int, by float32, limit float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·capRowAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         vectors+8(FP), CX
+	MOVSS        by+16(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        limit+20(FP), X1
+	VBROADCASTSS X1, Z1
+	VMOVUPS      cap_low_avx512<>+0(SB), Z5
+	VMOVUPS      cap_high_avx512<>+0(SB), Z6
+	VMOVUPS      exp_low_avx512<>+0(SB), Z7
+	VMOVUPS      exp_high_avx512<>+0(SB), Z8
+	VMOVUPS      exp_log2e_avx512<>+0(SB), Z9
+	VMOVUPS      exp_ln2a_avx512<>+0(SB), Z10
+	VMOVUPS      exp_ln2b_avx512<>+0(SB), Z11
+	VMOVUPS      exp_c4_avx512<>+0(SB), Z12
+	VMOVUPS      exp_c3_avx512<>+0(SB), Z13
+	VMOVUPS      exp_c2_avx512<>+0(SB), Z14
+	VMOVUPS      exp_c1_avx512<>+0(SB), Z15
+	VMOVUPS      exp_c0_avx512<>+0(SB), Z16
+	VMOVUPS      exp_one_avx512<>+0(SB), Z17
+
+loop:
+	VMULPS       (AX), Z0, Z2
+	VMAXPS       Z2, Z5, Z2
+	VMINPS       Z2, Z6, Z2
+	VMULPS       Z9, Z2, Z3
+	VRNDSCALEPS  $0x08, Z3, Z3
+	VFNMADD231PS Z10, Z3, Z2
+	VFNMADD231PS Z11, Z3, Z2
+	VMOVUPS      Z12, Z4
+	VFMADD213PS  Z13, Z2, Z4
+	VFMADD213PS  Z14, Z2, Z4
+	VFMADD213PS  Z15, Z2, Z4
+	VFMADD213PS  Z16, Z2, Z4
+	VFMADD213PS  Z17, Z2, Z4
+	VMULPS       Z4, Z2, Z2
+	VSCALEFPS    Z3, Z17, Z3
+	VSUBPS       Z17, Z3, Z4
+	VFMADD213PS  Z4, Z3, Z2
+	VADDPS       Z17, Z2, Z4
+	VADDPS       Z17, Z4, Z4
+	VDIVPS       Z4, Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	ADDQ         $0x40, AX
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
 // func sumSquaresAVX512(x *float32, vectors int) (r float32)
 // Requires: AVX, AVX512F, SSE
 TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-20
@@ -4099,6 +6320,29 @@ loop:
 	ADDQ    $0x40, BX
 	DECQ    AX
 	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func addScaleRowAVX512(y *float32, x *float32, w *float32, vectors int, a float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·addScaleRowAVX512(SB), NOSPLIT, $0-36
+	MOVQ         vectors+24(FP), AX
+	MOVQ         y+0(FP), CX
+	MOVQ         x+8(FP), DX
+	MOVQ         w+16(FP), BX
+	MOVSS        a+32(FP), X8
+	VBROADCASTSS X8, Z8
+
+loop:
+	VMULPS      (DX), Z8, Z0
+	VMOVUPS     (CX), Z1
+	VFMADD231PS (BX), Z0, Z1
+	VMOVUPS     Z1, (CX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	DECQ        AX
+	JNZ         loop
 	VZEROUPPER
 	RET
 

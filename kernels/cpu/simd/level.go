@@ -45,7 +45,7 @@ type kernelSet struct {
 
 	decode       [encodings]decodeFunc
 	product1     [encodings]productFunc // one row; weights only
-	product4     [encodings]productFunc // four rows
+	product4     [encodings]productFunc // four rows; nil where one at a time is as good
 	keys8, keys4 keysFunc               // by the bits of a code
 
 	softmax1, softmax3 softmaxFunc // over one and three vectors of queries
@@ -55,17 +55,20 @@ type kernelSet struct {
 	values1, values3, values4 [3]valuesFunc // 1, 2 and 4 queries by vectors; the last where registers allow
 	values8                   [3]valuesFunc // by eight lanes, where a vector is longer
 
-	expRow     func(y, x *float32, vectors int, sub float32) float32
-	swiglu     func(y, gate, up *float32, vectors int)
-	sumSquares func(x *float32, vectors int) float32
-	maxRow     func(x *float32, vectors int) float32
-	addRow     func(y, x *float32, vectors int)
-	scaleRow   func(y, x, w *float32, vectors int, a float32)
-	blendRow   func(y, x *float32, vectors int, a, b float32)
-	timesRow   func(y, x *float32, vectors int, a float32)
-	rotateRow  func(x0, x1, cos, sin *float32, vectors int)
-	peakFMA    func(rounds int)
-	readAll    func(p *byte, chunks int)
+	expRow      func(y, x *float32, vectors int, sub float32) float32
+	swiglu      func(y, gate, up *float32, vectors int)
+	geglu       func(y, gate, up *float32, vectors int)
+	capRow      func(x *float32, vectors int, by, limit float32)
+	sumSquares  func(x *float32, vectors int) float32
+	maxRow      func(x *float32, vectors int) float32
+	addRow      func(y, x *float32, vectors int)
+	scaleRow    func(y, x, w *float32, vectors int, a float32)
+	addScaleRow func(y, x, w *float32, vectors int, a float32)
+	blendRow    func(y, x *float32, vectors int, a, b float32)
+	timesRow    func(y, x *float32, vectors int, a float32)
+	rotateRow   func(x0, x1, cos, sin *float32, vectors int)
+	peakFMA     func(rounds int)
+	readAll     func(p *byte, chunks int)
 }
 
 // panelRows is how many rows of W a GEMM takes at a time.

@@ -1,7 +1,7 @@
 package simd
 
 import (
-	"math"
+	"fmt"
 
 	"headinfer/kernels"
 )
@@ -22,12 +22,16 @@ func MassScratch(a AttentionArgs) int {
 
 // AttentionMass adds to mass, [keys], what each key has received of an attention
 // whose log-sum-exp is in a.LSE: the sum over the queries that see it of
-// exp(Scale·q·k - LSE). Out and Merge are not used. In both regimes lanes are
+// exp(Scale·q·k - LSE). Out and Merge are not used, and Window and SoftCap must
+// not be set. In both regimes lanes are
 // keys, so that sums over queries never cross lanes; with many queries, keys
 // are transposed for it, as GEMM's weights are.
 func AttentionMass(mass []float32, a AttentionArgs, scratch []float32) {
 	a.Out, a.OutStride = a.Q, a.QStride // is as long as check wants it
 	a.check()
+	if a.Window != 0 || a.SoftCap != 0 {
+		panic(fmt.Sprintf("simd: attention mass with a window of %d and a cap of %g: must have neither", a.Window, a.SoftCap))
+	}
 	keys := a.keys()
 	need("attention mass", len(mass), keys)
 	need("attention mass scratch", len(scratch), MassScratch(a))
@@ -60,12 +64,12 @@ func (c *massRun) runFew(mass, scratch []float32) {
 		c.query(f.q[i*d:][:d], i)
 		f.m[i] = c.LSE[i%c.G*c.LSEStride+i/c.G]
 	}
-	c.eachBlock(c.visible(c.Rows-1), func(first, keys int, k, _, next []float32) {
+	c.eachBlock(0, c.visible(c.Rows-1), func(first, keys int, k, _, next []float32) {
 		c.scores(&f, keys, k, next)
 		whole := (keys + c.lanes - 1) / c.lanes * c.lanes
 		seen := c.unseen(first)
 		for i := seen; i < queries; i++ {
-			hide(f.s[i*keyBlock:][:whole], c.visible(i/c.G)-first)
+			hide(f.s[i*keyBlock:][:whole], c.visible(i/c.G)-first, whole)
 		}
 		clear(sums[:whole])
 		c.sum(sums[:whole], f.s[seen*keyBlock:], keyBlock, f.m[seen:queries])
@@ -85,13 +89,6 @@ func (c *massRun) unseen(first int) int {
 	}
 	// Row r sees key j if j <= keys-Total+RowOffset+r.
 	return max(0, first-c.keys+c.Total-c.RowOffset) * c.G
-}
-
-// hide makes the scores from see on such that their exponential is 0.
-func hide(s []float32, see int) {
-	for j := max(0, see); j < len(s); j++ {
-		s[j] = float32(math.Inf(-1))
-	}
 }
 
 // sum adds to sums the exponentials of a row of scores for each of lse.
@@ -134,7 +131,7 @@ func (c *massRun) runMany(mass, scratch []float32) {
 				}
 				c.products(s, q[skip*d:], panels[at*d:], some-skip)
 				for i := skip; i < some; i++ {
-					hide(s[(i-skip)*width:][:width], c.visible((from+i)/c.G)-first-at)
+					hide(s[(i-skip)*width:][:width], c.visible((from+i)/c.G)-first-at, width)
 				}
 				c.sum(sums[at:][:width], s, width, lse[skip:some])
 			}

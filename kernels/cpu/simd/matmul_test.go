@@ -75,7 +75,7 @@ func TestGEMV(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		for _, d := range kernels.DTypes() {
 			for range 12 {
-				n, k := 1+r.IntN(70), (1+r.IntN(20))*32
+				n, k := 1+r.IntN(70), (1+r.IntN(20))*max(32, d.Block())
 				if !d.Quantized() {
 					k += r.IntN(32) - 31
 				}
@@ -99,9 +99,10 @@ func TestGEMM(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		for _, d := range kernels.DTypes() {
 			for i := range 8 {
-				m, n, k := 1+r.IntN(40), 1+r.IntN(130), (1+r.IntN(12))*32
+				unit := max(32, d.Block())
+				m, n, k := 1+r.IntN(40), 1+r.IntN(130), (1+r.IntN(12))*unit
 				if i == 0 {
-					k = 4*1024 + 32*r.IntN(40) // more than one block of k
+					k = 4*1024 + r.IntN(1280/unit)*unit // more than one block of k
 				}
 				if !d.Quantized() {
 					k -= r.IntN(32)

@@ -19,8 +19,8 @@ func portable() *kernelSet {
 		mass1: massLanesGo(1), mass3: massLanesGo(3),
 		keys8: keysGo(8), keys4: keysGo(4),
 		dots:   [3]dotsFunc{dotsGo(1), dotsGo(2), dotsGo(4)},
-		expRow: expRowGo, swiglu: swigluGo, sumSquares: sumSquaresGo, maxRow: maxRowGo,
-		addRow: addRowGo, scaleRow: scaleRowGo, blendRow: blendRowGo, timesRow: timesRowGo,
+		expRow: expRowGo, swiglu: swigluGo, geglu: gegluRowGo, capRow: capRowGo, sumSquares: sumSquaresGo, maxRow: maxRowGo,
+		addRow: addRowGo, scaleRow: scaleRowGo, addScaleRow: addScaleRowGo, blendRow: blendRowGo, timesRow: timesRowGo,
 		rotateRow: rotateRowGo, peakFMA: peakFMAGo, readAll: readAllGo,
 	}
 	for i := range 3 {
@@ -35,8 +35,10 @@ func portable() *kernelSet {
 		}
 	}
 	for _, d := range kernels.DTypes() {
-		size := d.BlockBytes() * 32 / d.Block()
-		s.product1[d], s.product4[d] = productGo(d, size, 1), productGo(d, size, 4)
+		s.product1[d] = productGo(d, 1)
+		if d.Block() < superBlock {
+			s.product4[d] = productGo(d, 4)
+		}
 	}
 	return s
 }
@@ -107,16 +109,18 @@ func transpose8Go(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks i
 	}
 }
 
-func productGo(d kernels.DType, size, rows int) productFunc {
+func productGo(d kernels.DType, rows int) productFunc {
+	n := max(32, d.Block())
+	size := n / d.Block() * d.BlockBytes()
 	return func(y, x *float32, w *byte, stride uintptr, blocks, groups int) {
-		var b [32]float32
-		xs := unsafe.Slice(x, 32*blocks)
+		var b [superBlock]float32
+		xs := unsafe.Slice(x, n*blocks)
 		for i := range rows * groups {
 			p := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(w), uintptr(i)*stride)), size*blocks)
 			sum := float32(0)
 			for c := range blocks {
-				dequantizeGo(b[:], p[c*size:], d)
-				sum += dotGo(b[:], xs[32*c:][:32])
+				dequantizeGo(b[:n], p[c*size:], d)
+				sum += dotGo(b[:n], xs[n*c:][:n])
 			}
 			row(y, 0, rows*groups)[i] = sum
 		}
@@ -207,6 +211,26 @@ func swigluGo(y, gate, up *float32, vectors int) {
 	}
 }
 
+// gegluGo computes in double precision, as expGo does.
+func gegluGo(gate, up float32) float32 {
+	x := float64(gate)
+	return float32(x/(1+math.Exp(x*(geluLinear+geluCubic*x*x)))) * up
+}
+
+func gegluRowGo(y, gate, up *float32, vectors int) {
+	out, u := unsafe.Slice(y, vectors*goLanes), unsafe.Slice(up, vectors*goLanes)
+	for i, v := range unsafe.Slice(gate, vectors*goLanes) {
+		out[i] = gegluGo(v, u[i])
+	}
+}
+
+func capRowGo(x *float32, vectors int, by, limit float32) {
+	s := unsafe.Slice(x, vectors*goLanes)
+	for i, v := range s {
+		s[i] = limit * float32(math.Tanh(float64(v*by)/2))
+	}
+}
+
 func sumSquaresGo(x *float32, vectors int) float32 {
 	s := unsafe.Slice(x, vectors*goLanes)
 	return dotGo(s, s)
@@ -231,6 +255,13 @@ func scaleRowGo(y, x, w *float32, vectors int, a float32) {
 	out, by := unsafe.Slice(y, vectors*goLanes), unsafe.Slice(w, vectors*goLanes)
 	for i, v := range unsafe.Slice(x, vectors*goLanes) {
 		out[i] = v * a * by[i]
+	}
+}
+
+func addScaleRowGo(y, x, w *float32, vectors int, a float32) {
+	out, by := unsafe.Slice(y, vectors*goLanes), unsafe.Slice(w, vectors*goLanes)
+	for i, v := range unsafe.Slice(x, vectors*goLanes) {
+		out[i] += v * a * by[i]
 	}
 }
 

@@ -21,9 +21,10 @@
 // outputs are kept transposed, [keys, queries] and [head_dim, queries], so that
 // both products are GEMM's tile, keys and values are used as they lie in
 // memory, and a softmax never crosses lanes. Blocks of queries that fit the
-// cache share each block of keys; blocks that the causal mask hides are
-// skipped. With few queries, lanes are dimensions: each block of keys and of
-// values is read from memory once, for all of them.
+// cache share each block of keys; blocks that a causal mask hides are skipped,
+// and so are those before a window, which are not even read. A cap (SoftCap) is
+// a pass over a block's scores. With few queries, lanes are dimensions: each
+// block of keys and of values is read from memory once, for all of them.
 //
 // What a key has received of attention (AttentionMass) is half of attention's
 // arithmetic: lanes are keys, so that a softmax's sum over queries never crosses

@@ -222,6 +222,23 @@ func productQ51_1AVX2(y *float32, x *float32, w *byte, stride uintptr, blocks in
 //go:noescape
 func decodeQ51AVX2(dst *float32, src *byte, blocks int)
 
+// productIQ4NL_4AVX2 computes y[i] = row i of w · x for groups of 4 rows, stride
+// bytes apart, of 32·blocks columns.
+//
+//go:noescape
+func productIQ4NL_4AVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// productIQ4NL_1AVX2 computes y[i] = row i of w · x for groups of 1 rows, stride
+// bytes apart, of 32·blocks columns.
+//
+//go:noescape
+func productIQ4NL_1AVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeIQ4NLAVX2 decodes blocks of 32 elements.
+//
+//go:noescape
+func decodeIQ4NLAVX2(dst *float32, src *byte, blocks int)
+
 // decodeInt8G32AVX2 decodes blocks of 32 elements.
 //
 //go:noescape
@@ -252,6 +269,61 @@ func keys8AVX2(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, 
 //
 //go:noescape
 func keys4AVX2(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
+// decodeQ2KAVX2 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ2KAVX2(dst *float32, src *byte, blocks int)
+
+// productQ2KAVX2 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ2KAVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ3KAVX2 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ3KAVX2(dst *float32, src *byte, blocks int)
+
+// productQ3KAVX2 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ3KAVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ4KAVX2 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ4KAVX2(dst *float32, src *byte, blocks int)
+
+// productQ4KAVX2 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ4KAVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ5KAVX2 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ5KAVX2(dst *float32, src *byte, blocks int)
+
+// productQ5KAVX2 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ5KAVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ6KAVX2 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ6KAVX2(dst *float32, src *byte, blocks int)
+
+// productQ6KAVX2 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ6KAVX2(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // softmaxLanes3AVX2 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for
@@ -289,6 +361,17 @@ func expRowAVX2(y *float32, x *float32, vectors int, sub float32) (sum float32)
 //go:noescape
 func swigluAVX2(y *float32, gate *float32, up *float32, vectors int)
 
+// gegluAVX2 writes y = GELU(gate)·up, GELU by its approximation with
+// tanh.
+//
+//go:noescape
+func gegluAVX2(y *float32, gate *float32, up *float32, vectors int)
+
+// capRowAVX2 writes x = limit·tanh(x·by/2).
+//
+//go:noescape
+func capRowAVX2(x *float32, vectors int, by float32, limit float32)
+
 // sumSquaresAVX2 returns Σ x².
 //
 //go:noescape
@@ -308,6 +391,11 @@ func addRowAVX2(y *float32, x *float32, vectors int)
 //
 //go:noescape
 func scaleRowAVX2(y *float32, x *float32, w *float32, vectors int, a float32)
+
+// addScaleRowAVX2 adds x·a·w to y.
+//
+//go:noescape
+func addScaleRowAVX2(y *float32, x *float32, w *float32, vectors int, a float32)
 
 // blendRowAVX2 writes y = a·y + b·x.
 //

@@ -249,6 +249,23 @@ func productQ51_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks 
 //go:noescape
 func decodeQ51AVX512(dst *float32, src *byte, blocks int)
 
+// productIQ4NL_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride
+// bytes apart, of 32·blocks columns.
+//
+//go:noescape
+func productIQ4NL_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// productIQ4NL_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride
+// bytes apart, of 32·blocks columns.
+//
+//go:noescape
+func productIQ4NL_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeIQ4NLAVX512 decodes blocks of 32 elements.
+//
+//go:noescape
+func decodeIQ4NLAVX512(dst *float32, src *byte, blocks int)
+
 // decodeInt8G32AVX512 decodes blocks of 32 elements.
 //
 //go:noescape
@@ -279,6 +296,61 @@ func keys8AVX512(dst *float32, ldd uintptr, src *byte, block uintptr, strips int
 //
 //go:noescape
 func keys4AVX512(dst *float32, ldd uintptr, src *byte, block uintptr, strips int, groups int)
+
+// decodeQ2KAVX512 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ2KAVX512(dst *float32, src *byte, blocks int)
+
+// productQ2KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ3KAVX512 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ3KAVX512(dst *float32, src *byte, blocks int)
+
+// productQ3KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ4KAVX512 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ4KAVX512(dst *float32, src *byte, blocks int)
+
+// productQ4KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ5KAVX512 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ5KAVX512(dst *float32, src *byte, blocks int)
+
+// productQ5KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// decodeQ6KAVX512 decodes blocks of 256 elements.
+//
+//go:noescape
+func decodeQ6KAVX512(dst *float32, src *byte, blocks int)
+
+// productQ6KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns.
+//
+//go:noescape
+func productQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // softmaxLanes3AVX512 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for
@@ -316,6 +388,17 @@ func expRowAVX512(y *float32, x *float32, vectors int, sub float32) (sum float32
 //go:noescape
 func swigluAVX512(y *float32, gate *float32, up *float32, vectors int)
 
+// gegluAVX512 writes y = GELU(gate)·up, GELU by its approximation with
+// tanh.
+//
+//go:noescape
+func gegluAVX512(y *float32, gate *float32, up *float32, vectors int)
+
+// capRowAVX512 writes x = limit·tanh(x·by/2).
+//
+//go:noescape
+func capRowAVX512(x *float32, vectors int, by float32, limit float32)
+
 // sumSquaresAVX512 returns Σ x².
 //
 //go:noescape
@@ -335,6 +418,11 @@ func addRowAVX512(y *float32, x *float32, vectors int)
 //
 //go:noescape
 func scaleRowAVX512(y *float32, x *float32, w *float32, vectors int, a float32)
+
+// addScaleRowAVX512 adds x·a·w to y.
+//
+//go:noescape
+func addScaleRowAVX512(y *float32, x *float32, w *float32, vectors int, a float32)
 
 // blendRowAVX512 writes y = a·y + b·x.
 //

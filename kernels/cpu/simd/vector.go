@@ -4,13 +4,38 @@ import "math"
 
 // RMSNorm writes y = x / sqrt(mean(x²) + eps) * weight over one row. y may be x.
 func RMSNorm(y, x, weight []float32, eps float32) {
+	s := current.Load()
+	a := s.rmsScale(y, x, weight, eps)
+	v, i := s.split(len(x))
+	if v > 0 {
+		s.scaleRow(&y[0], &x[0], &weight[0], v, a)
+	}
+	for ; i < len(x); i++ {
+		y[i] = x[i] * a * weight[i]
+	}
+}
+
+// AddRMSNorm adds to y what RMSNorm writes. y may be x.
+func AddRMSNorm(y, x, weight []float32, eps float32) {
+	s := current.Load()
+	a := s.rmsScale(y, x, weight, eps)
+	v, i := s.split(len(x))
+	if v > 0 {
+		s.addScaleRow(&y[0], &x[0], &weight[0], v, a)
+	}
+	for ; i < len(x); i++ {
+		y[i] += x[i] * a * weight[i]
+	}
+}
+
+// rmsScale returns 1 / sqrt(mean(x²) + eps), 0 for an empty row.
+func (s *kernelSet) rmsScale(y, x, weight []float32, eps float32) float32 {
 	n := len(x)
 	need("rmsnorm y", len(y), n)
 	need("rmsnorm weight", len(weight), n)
 	if n == 0 {
-		return
+		return 0
 	}
-	s := current.Load()
 	v, i := s.split(n)
 	sum := float64(0)
 	if v > 0 {
@@ -19,13 +44,13 @@ func RMSNorm(y, x, weight []float32, eps float32) {
 	for _, e := range x[i:] {
 		sum += float64(e) * float64(e)
 	}
-	scale := float32(1 / math.Sqrt(sum/float64(n)+float64(eps)))
-	if v > 0 {
-		s.scaleRow(&y[0], &x[0], &weight[0], v, scale)
-	}
-	for ; i < n; i++ {
-		y[i] = x[i] * scale * weight[i]
-	}
+	return float32(1 / math.Sqrt(sum/float64(n)+float64(eps)))
+}
+
+// Scale writes y = a·x. y may be x.
+func Scale(y, x []float32, a float32) {
+	need("scale y", len(y), len(x))
+	current.Load().scale(y, x, a)
 }
 
 // AddInto adds x to y.
@@ -52,6 +77,28 @@ func SwiGLU(y, gate, up []float32) {
 	}
 	for ; i < len(y); i++ {
 		y[i] = gate[i] / (1 + expGo(-gate[i])) * up[i]
+	}
+}
+
+// The exponent of GELU's approximation: x/2·(1 + tanh z) is x/(1 + exp(-2z)),
+// and -2z is x·(geluLinear + geluCubic·x²).
+const (
+	geluLinear = -1.5957691216057308 // -2·sqrt(2/π)
+	geluCubic  = 0.044715 * geluLinear
+)
+
+// GeGLU writes y = GELU(gate) * up, GELU by its approximation with tanh. y may
+// be gate or up.
+func GeGLU(y, gate, up []float32) {
+	need("geglu gate", len(gate), len(y))
+	need("geglu up", len(up), len(y))
+	s := current.Load()
+	v, i := s.split(len(y))
+	if v > 0 {
+		s.geglu(&y[0], &gate[0], &up[0], v)
+	}
+	for ; i < len(y); i++ {
+		y[i] = gegluGo(gate[i], up[i])
 	}
 }
 

@@ -1,6 +1,7 @@
 package simd
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -81,6 +82,17 @@ func TestRMSNorm(t *testing.T) {
 			if y[n] == y[n] {
 				t.Fatal("wrote past y")
 			}
+			y = append(slices.Clone(add), float32(math.NaN()))
+			AddRMSNorm(y[:n], x, w, 1e-5)
+			alone := poisoned(n)
+			RMSNorm(alone, x, w, 1e-5)
+			for i, v := range alone {
+				want := float64(add[i]) + float64(v)
+				near(t, "adding rmsnorm", i, y[i], want, math.Abs(float64(add[i]))+math.Abs(float64(v)), 1e-6)
+			}
+			if y[n] == y[n] {
+				t.Fatal("wrote past y")
+			}
 			sum := slices.Clone(x)
 			AddInto(sum, add)
 			for i := range sum {
@@ -95,6 +107,7 @@ func TestRMSNorm(t *testing.T) {
 			check("rmsnorm in place", sum, x)
 		}
 		RMSNorm(nil, nil, nil, 1e-5)
+		AddRMSNorm(nil, nil, nil, 1e-5)
 	})
 }
 
@@ -116,6 +129,72 @@ func TestSwiGLU(t *testing.T) {
 			if y[n] == y[n] {
 				t.Fatal("wrote past y")
 			}
+		}
+	})
+}
+
+func TestGeGLU(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		for _, n := range sizes {
+			gate, up, y := normals(r, n), normals(r, n), poisoned(n+1)
+			for i := range gate {
+				gate[i] *= 3
+			}
+			gate[0], gate[n/2], gate[n-1] = -200, 1e30, 200
+			if n > 8 {
+				gate[5] = -1e30
+			}
+			GeGLU(y[:n], gate, up)
+			for i, v := range gate {
+				x := float64(v)
+				z := math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x)
+				want := x / (1 + math.Exp(-2*z)) * float64(up[i]) // what x/2·(1+tanh z) is, to the last digit
+				near(t, fmt.Sprintf("geglu of %g", v), i, y[i], want, math.Abs(want)+1e-20, 2e-5)
+			}
+			if y[n] == y[n] {
+				t.Fatal("wrote past y")
+			}
+		}
+		y := poisoned(20)
+		GeGLU(y, poisoned(20), normals(r, 20))
+		for i, v := range y {
+			if v == v {
+				t.Fatalf("geglu of no number is %g at %d", v, i)
+			}
+		}
+	})
+}
+
+// TestCap: small scores keep all their digits, and large ones come up to the
+// limit and no further.
+func TestCap(t *testing.T) {
+	r := fresh(t)
+	eachLevel(t, func(t *testing.T) {
+		lanes := current.Load().lanes
+		for range 200 {
+			limit := float32(math.Exp(r.Float64()*8 - 3))
+			x := normals(r, 3*lanes)
+			for i := range x {
+				x[i] *= limit * float32(math.Exp(r.Float64()*20-15))
+			}
+			x[0], x[1], x[2] = 0, 1e30, -1e30
+			y := append(slices.Clone(x), float32(math.NaN()))
+			c := attention{kernelSet: current.Load(), AttentionArgs: AttentionArgs{SoftCap: limit}}
+			c.bound(y[:len(x)])
+			for i, v := range x {
+				want := float64(limit) * math.Tanh(float64(v)/float64(limit))
+				near(t, fmt.Sprintf("%g capped at %g", v, limit), i, y[i], want, math.Abs(want)+1e-30, 5e-7)
+				if y[i] > limit || y[i] < -limit {
+					t.Fatalf("%g capped at %g is %g", v, limit, y[i])
+				}
+			}
+		}
+		y := poisoned(lanes)
+		c := attention{kernelSet: current.Load(), AttentionArgs: AttentionArgs{SoftCap: 1}}
+		c.bound(y)
+		if y[0] == y[0] || y[lanes-1] == y[lanes-1] {
+			t.Fatal("a cap made a number of none")
 		}
 	})
 }

@@ -10,19 +10,20 @@ constexpr float log2e = 1.4426950408889634f, ln2 = 0.6931471805599453f;
 
 __device__ __forceinline__ float minusInfinity() { return __int_as_float(0xff800000); }
 
-// ATTENTION_PARAMETERS and ATTENTION_ARGUMENTS are the words of README's "A".
+// ATTENTION_PARAMETERS are the words of README's "A", and ATTENTION_STRUCT is what they come to with a window and a cap. Where
+// these are the constant 0, nothing of them is compiled.
 #define ATTENTION_PARAMETERS(T)                                                                                            \
   const T *q, i64 qStride, void *out, i64 outStride, float *lse, i64 lseStride, i64 rows, i64 group, double scale, i64 flags, \
       i64 pieces, const T *k0, const T *v0, i64 tokens0, i64 headStride0, const T *k1, const T *v1, i64 tokens1,           \
       i64 headStride1, const T *k2, const T *v2, i64 tokens2, i64 headStride2, const T *k3, const T *v3, i64 tokens3,      \
       i64 headStride3
-#define ATTENTION_STRUCT(T)                                                                                          \
+#define ATTENTION_STRUCT(T, WINDOW, CAP)                                                                             \
   AttentionArgs<T> {                                                                                                 \
     q, qStride, out, outStride, lse, lseStride, static_cast<int>(rows), static_cast<int>(group),                     \
         static_cast<float>(scale), static_cast<int>(flags), {k0, k1, k2, k3}, {v0, v1, v2, v3},                      \
         {pieces > 0 ? static_cast<int>(tokens0) : 0, pieces > 1 ? static_cast<int>(tokens1) : 0,                     \
          pieces > 2 ? static_cast<int>(tokens2) : 0, pieces > 3 ? static_cast<int>(tokens3) : 0},                    \
-        {headStride0, headStride1, headStride2, headStride3}                                                         \
+        {headStride0, headStride1, headStride2, headStride3}, static_cast<int>(WINDOW), static_cast<float>(CAP)      \
   }
 
 template <typename T> struct AttentionArgs {
@@ -39,11 +40,24 @@ template <typename T> struct AttentionArgs {
   const T* v[maxPieces];
   int tokens[maxPieces];
   i64 headStride[maxPieces];
+  int window; // 0: none
+  float cap;  // 0: none
 
   __device__ __forceinline__ int keys() const { return tokens[0] + tokens[1] + tokens[2] + tokens[3]; }
   // visible is how many of the first keys a row may see, at least 0.
   __device__ __forceinline__ int visible(int row) const {
     return flags & causalFlag ? max(0, keys() - rows + row + 1) : keys();
+  }
+  // hidden is how many of these lie before its window.
+  __device__ __forceinline__ int hidden(int row) const { return window != 0 ? max(0, visible(row) - window) : 0; }
+
+  // A product q·k is weighed as it is, and times unit it is a score; under a cap what is weighed is the score.
+  __device__ __forceinline__ float unit() const { return cap != 0 ? 1.f : scale; }
+  // slope is bound's factor for the exponent.
+  __device__ __forceinline__ float slope() const { return cap != 0 ? 2 * log2e * scale / cap : 0.f; }
+  // bound is cap * tanh(scale * product / cap). tanh.approx is off by 2^-11 of the cap, this by some 2^-22.
+  __device__ __forceinline__ float bound(float product, float slope) const {
+    return cap - 2 * cap * reciprocalFast(1 + exp2Fast(product * slope));
   }
 };
 
@@ -73,6 +87,9 @@ template <typename T, int N, int HeadDim> struct Walk {
     }
     return n;
   }
+
+  // tileOf is the index of the tile with a key.
+  __device__ __forceinline__ static int tileOf(const AttentionArgs<T>& a, int key) { return max(0, tiles(a, key + 1) - 1); }
 
   // The walk begins at the tile with this index.
   __device__ __forceinline__ Walk(const AttentionArgs<T>& args, i64 kvHead, int tile) : a(args), head(kvHead), piece(0), start(0), before(0) {

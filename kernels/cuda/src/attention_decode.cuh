@@ -1,11 +1,11 @@
 // Decode attention: few query tokens against many keys, bound by the bytes of
 // the keys and values.
 //
-// The keys are divided between the blocks of the grid's x ("split-KV"), each of
-// which streams its tiles through a ring in shared memory. Up to 64 rows, pairs
-// of a query token and a query head of the KV head, are packed into 16-row
-// tiles; the 4 warps share out first the row tiles, then 16-key parts of a tile
-// of keys, with a partial softmax each, and join at the end.
+// The keys that any row sees are divided between the blocks of the grid's x
+// ("split-KV"), each of which streams its tiles through a ring in shared memory.
+// Up to 64 rows, pairs of a query token and a query head of the KV head, are
+// packed into 16-row tiles; the 4 warps share out first the row tiles, then
+// 16-key parts of a tile of keys, with a partial softmax each, and join at the end.
 #pragma once
 
 #include "attention.cuh"
@@ -42,8 +42,9 @@ template <typename T, int D> struct Decode {
     }
   }
 
-  // attend takes 16 keys and values of the tile in shared memory; end[half] is how many of the tile's keys a row sees.
-  __device__ __forceinline__ void attend(uint32_t keys, uint32_t values, int from, const int (&end)[2], float scale2) {
+  // attend takes 16 keys and values of the tile in shared memory; a row sees the tile's keys begin[half] to end[half].
+  __device__ __forceinline__ void attend(const AttentionArgs<T>& a, uint32_t keys, uint32_t values, int from, const int (&begin)[2],
+                                         const int (&end)[2], float scale2, float slope) {
     const int lane = threadIdx.x % 32;
     float s[2][4] = {};
     const int kRow = (lane & 7) + (lane >> 4) * 8;
@@ -55,14 +56,21 @@ template <typename T, int D> struct Decode {
       mma<T>(s[0], q[d], b[0], b[1]);
       mma<T>(s[1], q[d], b[2], b[3]);
     }
+    if (a.cap != 0) {
+#pragma unroll
+      for (int n = 0; n < 2; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[n][i] = a.bound(s[n][i], slope);
+      }
+    }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       float t = top[half];
 #pragma unroll
       for (int n = 0; n < 2; n++) {
         const int key = from + n * 8 + lane % 4 * 2;
-        if (key >= end[half]) s[n][half * 2] = minusInfinity();
-        if (key + 1 >= end[half]) s[n][half * 2 + 1] = minusInfinity();
+        if (key >= end[half] || (a.window != 0 && key < begin[half])) s[n][half * 2] = minusInfinity();
+        if (key + 1 >= end[half] || (a.window != 0 && key + 1 < begin[half])) s[n][half * 2 + 1] = minusInfinity();
         t = fmaxf(t, fmaxf(s[n][half * 2], s[n][half * 2 + 1]));
       }
       t = fmaxf(t, __shfl_xor_sync(wholeWarp, t, 1));
@@ -127,7 +135,7 @@ template <typename T, int D> struct Decode {
       float2 value = make_float2(0, 0);
       for (int w = row / 16; w < warps; w += rowWarps) {
         const int r = w * 16 + row % 16;
-        const float share = tops[r] == minusInfinity() ? 0 : exp2f((tops[r] - best) * a.scale * log2e);
+        const float share = tops[r] == minusInfinity() ? 0 : exp2f((tops[r] - best) * a.unit() * log2e);
         const float2 part = *reinterpret_cast<const float2*>(outs + r * D + d);
         total += share * sums[r];
         value = make_float2(value.x + share * part.x, value.y + share * part.y);
@@ -135,7 +143,7 @@ template <typename T, int D> struct Decode {
       const float inverse = total > 0 ? 1 / total : 0;
       const i64 to = (blockIdx.x * heads + blockIdx.y * static_cast<i64>(a.group) + m % a.group) * a.rows + m / a.group;
       *reinterpret_cast<float2*>(partialOut + to * D + d) = make_float2(value.x * inverse, value.y * inverse);
-      if (d == 0) partialLSE[to] = total > 0 ? best * a.scale + logf(total) : minusInfinity();
+      if (d == 0) partialLSE[to] = total > 0 ? best * a.unit() + logf(total) : minusInfinity();
     }
   }
 
@@ -155,10 +163,12 @@ template <typename T, int D> struct Decode {
 #pragma unroll
     for (int d = 0; d < D / 8; d++) o[d][0] = o[d][1] = o[d][2] = o[d][3] = 0;
 
-    const int all = Keys::tiles(a, a.visible(min(a.rows - 1, (m0 + Shape::M - 1) / a.group)));
-    const int first = static_cast<i64>(blockIdx.x) * all / splits, last = static_cast<i64>(blockIdx.x + 1) * all / splits;
-    const float scale2 = a.scale * log2e;
+    const int before = a.window != 0 ? Keys::tileOf(a, a.hidden(m0 / a.group)) : 0; // tiles that no row sees
+    const int all = Keys::tiles(a, a.visible(min(a.rows - 1, (m0 + Shape::M - 1) / a.group))) - before;
+    const int first = before + static_cast<i64>(blockIdx.x) * all / splits, last = before + static_cast<i64>(blockIdx.x + 1) * all / splits;
+    const float scale2 = a.unit() * log2e, slope = a.slope();
     const int visible[2] = {a.visible((mWarp + lane / 4) / a.group), a.visible((mWarp + lane / 4 + 8) / a.group)};
+    const int hidden[2] = {a.hidden((mWarp + lane / 4) / a.group), a.hidden((mWarp + lane / 4 + 8) / a.group)};
     Keys ahead(a, kvHead, first), walk(a, kvHead, first);
     int fetched = first;
     auto fetch = [&] {
@@ -178,9 +188,12 @@ template <typename T, int D> struct Decode {
       __syncthreads(); // tile t is there, and no warp reads tile t-1 any more
       fetch();
       const int length = walk.length(), position = walk.position();
+      const int begin[2] = {hidden[0] - position, hidden[1] - position};
       const int end[2] = {min(length, visible[0] - position), min(length, visible[1] - position)};
       const uint32_t slot = ring + (t - first) % stages * 2 * Shape::tileBytes;
-      for (int from = part * 16; from < length; from += keyWarps * 16) attend(slot, slot + Shape::tileBytes, from, end, scale2);
+      for (int from = part * 16; from < length; from += keyWarps * 16) {
+        attend(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
+      }
       walk.next();
     }
     waitCopies<0>();
@@ -244,7 +257,13 @@ __device__ __forceinline__ void combine(void* out, i64 outStride, float* lse, i6
   extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2) attention_decode_##NAME##_hd##D(   \
       ATTENTION_PARAMETERS(T), float* partialOut, float* partialLSE, i64 splits) {                            \
     Decode<T, D> d;                                                                                           \
-    d.run(ATTENTION_STRUCT(T), partialOut, partialLSE, static_cast<int>(splits));                             \
+    d.run(ATTENTION_STRUCT(T, 0, 0), partialOut, partialLSE, static_cast<int>(splits));                       \
+  }                                                                                                           \
+  extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2)                                    \
+      attention_decode_##NAME##_hd##D##_capped(ATTENTION_PARAMETERS(T), i64 window, double cap,               \
+                                               float* partialOut, float* partialLSE, i64 splits) {            \
+    Decode<T, D> d;                                                                                           \
+    d.run(ATTENTION_STRUCT(T, window, cap), partialOut, partialLSE, static_cast<int>(splits));                \
   }
 #define ATTENTION_DECODES(T, NAME)                                                                                       \
   ATTENTION_DECODE(T, NAME, 64)                                                                                          \

@@ -18,14 +18,15 @@ template <typename T> __device__ __forceinline__ void generic(const AttentionArg
     o[i] = 0;
   }
   float top = minusInfinity(), sum = 0;
-  int left = a.visible(row);
+  int left = a.visible(row), skipped = a.hidden(row);
 #pragma unroll
   for (int p = 0; p < maxPieces; p++) {
-    const int keys = min(left, a.tokens[p]);
+    const int keys = min(left, a.tokens[p]), from = min(skipped, keys);
     left -= keys;
+    skipped -= from;
     const T* k = a.k[p] + kvHead * a.headStride[p];
     const T* v = a.v[p] + kvHead * a.headStride[p];
-    for (int j = warp; j < keys; j += warps) {
+    for (int j = from + warp; j < keys; j += warps) {
       float score = 0;
 #pragma unroll
       for (int i = 0; i < maxPerLane; i++) {
@@ -33,6 +34,7 @@ template <typename T> __device__ __forceinline__ void generic(const AttentionArg
         if (d < headDim) score += q[i] * toFloat(k[static_cast<i64>(j) * headDim + d]);
       }
       score = warpSum(score) * a.scale;
+      if (a.cap != 0) score = a.cap * tanhf(score / a.cap);
       const float best = fmaxf(top, score), shrink = expf(top - best), weight = expf(score - best);
       top = best;
       sum = sum * shrink + weight;
@@ -100,8 +102,9 @@ __device__ __forceinline__ void mergeRow(void* out, i64 outStride, float* lse, i
 }
 
 #define GENERIC(T, NAME)                                                                                                    \
-  extern "C" __global__ void __launch_bounds__(128) attention_generic_##NAME(ATTENTION_PARAMETERS(T), i64 headDim) {        \
-    generic<T>(ATTENTION_STRUCT(T), static_cast<int>(headDim));                                                             \
+  extern "C" __global__ void __launch_bounds__(128) attention_generic_##NAME(ATTENTION_PARAMETERS(T), i64 window,           \
+                                                                                     double cap, i64 headDim) {             \
+    generic<T>(ATTENTION_STRUCT(T, window, cap), static_cast<int>(headDim));                                                \
   }                                                                                                                         \
   extern "C" __global__ void __launch_bounds__(64) merge_##NAME(void* out, i64 outStride, float* lse, i64 lseStride,        \
                                                                const void* out2, i64 out2Stride, const float* lse2,         \

@@ -382,5 +382,5 @@ template <int D> struct Hopper {
 
 #define ATTENTION_HOPPER(D)                                                                                              \
   extern "C" __global__ void __launch_bounds__(Hopper<D>::threads, 1) attention_hopper_bf16_hd##D(ATTENTION_PARAMETERS(bf16)) { \
-    Hopper<D>::run(ATTENTION_STRUCT(bf16));                                                                              \
+    Hopper<D>::run(ATTENTION_STRUCT(bf16, 0, 0));                                                                        \
   }

@@ -137,7 +137,7 @@ template <typename T, int D> struct Mass {
   extern "C" __global__ void __launch_bounds__(MassShape<D>::threads)                                               \
       attention_mass_##NAME##_hd##D(ATTENTION_PARAMETERS(T), i64 headDim) {                                         \
     Mass<T, D> m;                                                                                                   \
-    m.run(ATTENTION_STRUCT(T), static_cast<int>(headDim));                                                          \
+    m.run(ATTENTION_STRUCT(T, 0, 0), static_cast<int>(headDim));                                                    \
   }
 #define ATTENTION_MASSES(T, NAME) \
   ATTENTION_MASS(T, NAME, 64)     \

@@ -6,7 +6,7 @@
 // serves all of the group, and a causal mask cuts few tiles. Each of the 4
 // warps owns M/4 rows for good. Keys come in tiles of N; while the scores of a
 // tile are computed its values are on their way, and while they are weighed,
-// the next tile's keys.
+// the next tile's keys. Tiles before the windows of all rows are left out.
 #pragma once
 
 #include "attention.cuh"
@@ -67,7 +67,20 @@ template <typename T, int D> struct Prefill {
     }
   }
 
-  // hide masks what lies past the tile's end or the causal diagonal.
+  // bound puts products under the cap.
+  __device__ __forceinline__ void bound(const AttentionArgs<T>& a) {
+    const float slope = a.slope();
+#pragma unroll
+    for (int i = 0; i < rowTiles; i++) {
+#pragma unroll
+      for (int n = 0; n < N / 8; n++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++) s[i][n][j] = a.bound(s[i][n][j], slope);
+      }
+    }
+  }
+
+  // hide masks what lies past the tile's end or the causal diagonal, or before a row's window.
   __device__ __forceinline__ void hide(const AttentionArgs<T>& a, int m0, int position, int length) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
@@ -75,12 +88,12 @@ template <typename T, int D> struct Prefill {
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const int m = m0 + (warp * rowTiles + i) * 16 + half * 8 + lane / 4;
-        const int end = min(length, a.visible(m / a.group) - position);
+        const int end = min(length, a.visible(m / a.group) - position), begin = a.hidden(m / a.group) - position;
 #pragma unroll
         for (int n = 0; n < N / 8; n++) {
           const int key = n * 8 + lane % 4 * 2;
-          if (key >= end) s[i][n][half * 2] = minusInfinity();
-          if (key + 1 >= end) s[i][n][half * 2 + 1] = minusInfinity();
+          if (key >= end || (a.window != 0 && key < begin)) s[i][n][half * 2] = minusInfinity();
+          if (key + 1 >= end || (a.window != 0 && key + 1 < begin)) s[i][n][half * 2 + 1] = minusInfinity();
         }
       }
     }
@@ -164,7 +177,7 @@ template <typename T, int D> struct Prefill {
         const int row = m / a.group;
         const i64 head = kvHead * a.group + m % a.group;
         float* at = a.lse + head * a.lseStride + row;
-        Joined joined = {total > 0 ? top[i][half] * a.scale + logf(total) : minusInfinity(), 0, 1};
+        Joined joined = {total > 0 ? top[i][half] * a.unit() + logf(total) : minusInfinity(), 0, 1};
         if ((a.flags & mergeFlag) && stored) joined = join(*at, joined.lse);
         __syncwarp(); // the four lanes of a row have read the old value
         if (!stored) continue;
@@ -189,7 +202,8 @@ template <typename T, int D> struct Prefill {
 
     const int lastRow = min(a.rows - 1, (m0 + M - 1) / a.group);
     const int tiles = Keys::tiles(a, a.visible(lastRow)), seenByAll = a.visible(m0 / a.group);
-    const float scale2 = a.scale * log2e;
+    const int first = a.window != 0 ? Keys::tileOf(a, a.hidden(m0 / a.group)) : 0, hiddenFromSome = a.hidden(lastRow);
+    const float scale2 = a.unit() * log2e;
 #pragma unroll
     for (int i = 0; i < rowTiles; i++) {
       top[i][0] = top[i][1] = minusInfinity();
@@ -198,11 +212,11 @@ template <typename T, int D> struct Prefill {
       for (int d = 0; d < D / 8; d++) o[i][d][0] = o[i][d][1] = o[i][d][2] = o[i][d][3] = 0;
     }
 
-    Keys walk(a, kvHead, 0);
+    Keys walk(a, kvHead, first);
     copyQueries(a, queries, m0, kvHead);
-    if (tiles > 0) walk.template copyTile<threads>(keys, walk.k, walk.length());
+    if (first < tiles) walk.template copyTile<threads>(keys, walk.k, walk.length());
     commitCopies();
-    for (int t = 0; t < tiles; t++) {
+    for (int t = first; t < tiles; t++) {
       const int position = walk.position(), length = walk.length();
       waitCopies<0>();
       __syncthreads(); // the keys are there, and no warp reads the last values any more
@@ -216,7 +230,8 @@ template <typename T, int D> struct Prefill {
         walk.template copyTile<threads>(keys, walk.k, walk.length());
         commitCopies();
       }
-      if (length < N || position + N > seenByAll) hide(a, m0, position, length);
+      if (a.cap != 0) bound(a);
+      if (length < N || position + N > seenByAll || (a.window != 0 && position < hiddenFromSome)) hide(a, m0, position, length);
       weigh(scale2);
       addValues(values);
     }
@@ -229,7 +244,12 @@ template <typename T, int D> struct Prefill {
   extern "C" __global__ void __launch_bounds__(PrefillShape<D>::threads, 2)                                    \
       attention_prefill_##NAME##_hd##D(ATTENTION_PARAMETERS(T)) {                                              \
     Prefill<T, D> p;                                                                                           \
-    p.run(ATTENTION_STRUCT(T));                                                                                \
+    p.run(ATTENTION_STRUCT(T, 0, 0));                                                                          \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(PrefillShape<D>::threads, 2)                                    \
+      attention_prefill_##NAME##_hd##D##_capped(ATTENTION_PARAMETERS(T), i64 window, double cap) {             \
+    Prefill<T, D> p;                                                                                           \
+    p.run(ATTENTION_STRUCT(T, window, cap));                                                                   \
   }
 #define ATTENTION_PREFILLS(T, NAME) \
   ATTENTION_PREFILL(T, NAME, 64)    \

@@ -49,6 +49,11 @@ __device__ __forceinline__ float exp2Fast(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
+__device__ __forceinline__ float reciprocalFast(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
 
 // swizzle says what to xor to the index of a row's 16-byte chunk, so that the
 // same chunk of 8 neighbouring rows lies in 8 different groups of banks. Rows

@@ -3,7 +3,8 @@
 #include "quant.cuh"
 
 template <typename T, typename W>
-__device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 cols, i64 vocabulary) {
+__device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 cols, i64 vocabulary,
+                                      double scale) {
   const i64 r = blockIdx.x;
   const i64 id = ids[r];
   out += r * outStride;
@@ -11,13 +12,14 @@ __device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, 
     for (i64 i = threadIdx.x; i < cols; i += blockDim.x) out[i] = fromFloat<T>(0);
     return;
   }
-  decodeRow<T, W>(out, rowAt<W>(table, id, tableStride), 0, cols);
+  decodeRow<T, W>(out, rowAt<W>(table, id, tableStride), 0, cols, static_cast<float>(scale));
 }
 
 #define EMBED(T, NAME, W, WNAME)                                                                                       \
   extern "C" __global__ void __launch_bounds__(128) embed_##NAME##_##WNAME(                                            \
-      T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 rows, i64 cols, i64 vocabulary) { \
-    embed<T, W>(out, outStride, table, tableStride, ids, cols, vocabulary);                                            \
+      T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 rows, i64 cols, i64 vocabulary,   \
+      double scale) {                                                                                                  \
+    embed<T, W>(out, outStride, table, tableStride, ids, cols, vocabulary, scale);                                     \
   }
 FOR_WEIGHTS(EMBED, bf16, bf16)
 FOR_WEIGHTS(EMBED, f16, f16)
@@ -46,10 +48,12 @@ FOR_WEIGHTS(DEQUANTISE, f16, f16)
 WIDEN(bf16, bf16)
 WIDEN(f16, f16)
 
+constexpr i64 addFlag = 1;
+
 template <typename T>
-__device__ __forceinline__ void rmsnorm(T* out, i64 outStride, const T* x, i64 xStride, const float* weight, i64 cols, double eps) {
+__device__ __forceinline__ void rmsnorm(T* out, i64 outStride, const T* x, i64 xStride, const float* weight, i64 cols, double eps, i64 flags) {
   const i64 r = blockIdx.x;
-  const bool wide = vectors16(x, xStride, cols) && vectors16(out, outStride, cols);
+  const bool wide = vectors16(x, xStride, cols) && vectors16(out, outStride, cols), add = flags & addFlag;
   x += r * xStride;
   out += r * outStride;
   float sum = 0;
@@ -72,105 +76,43 @@ __device__ __forceinline__ void rmsnorm(T* out, i64 outStride, const T* x, i64 x
       Eight<T> e = Eight<T>::load(x + i);
 #pragma unroll
       for (int j = 0; j < 8; j++) e.v[j] *= scale * weight[i + j];
+      if (add) {
+        const Eight<T> old = Eight<T>::load(out + i);
+#pragma unroll
+        for (int j = 0; j < 8; j++) e.v[j] += old.v[j];
+      }
       e.store(out + i);
     }
   } else {
-    for (i64 i = threadIdx.x; i < cols; i += blockDim.x) out[i] = fromFloat<T>(toFloat(x[i]) * scale * weight[i]);
+    for (i64 i = threadIdx.x; i < cols; i += blockDim.x) {
+      out[i] = fromFloat<T>(toFloat(x[i]) * scale * weight[i] + (add ? toFloat(out[i]) : 0.f));
+    }
   }
 }
 
 #define RMSNORM(T, NAME)                                                                                                  \
   extern "C" __global__ void __launch_bounds__(256) rmsnorm_##NAME(T* out, i64 outStride, const T* x, i64 xStride,        \
-                                                                  const float* weight, i64 rows, i64 cols, double eps) {  \
-    rmsnorm<T>(out, outStride, x, xStride, weight, cols, eps);                                                            \
+                                                                  const float* weight, i64 rows, i64 cols, double eps,    \
+                                                                  i64 flags) {                                            \
+    rmsnorm<T>(out, outStride, x, xStride, weight, cols, eps, flags);                                                     \
   }
 RMSNORM(bf16, bf16)
 RMSNORM(f16, f16)
 
-extern "C" __global__ void __launch_bounds__(128)
-    rotary_table(float* cosines, i64 cosStride, float* sines, i64 sinStride, const int* positions, const double* frequencies, i64 rows, i64 half) {
-  const i64 i = blockIdx.x * static_cast<i64>(blockDim.x) + threadIdx.x;
-  if (i >= rows * half) return;
-  const i64 r = i / half, c = i % half;
-  double s, k;
-  sincos(positions[r] * frequencies[c], &s, &k);
-  cosines[r * cosStride + c] = static_cast<float>(k);
-  sines[r * sinStride + c] = static_cast<float>(s);
+constexpr i64 siluActivation = 0, geluActivation = 1;
+
+// activate is x * sigmoid(x), or GELU by its approximation with tanh, which is x * sigmoid(2u) for tanh(u).
+__device__ __forceinline__ float activate(float x, bool gelu) {
+  const float u = gelu ? x * (1.5957691216f + 0.0713548163f * x * x) : x;
+  return x / (1 + __expf(-u));
 }
-
-// rotate2 turns two pairs (a0, b0), (a1, b1), each by its own angle.
-struct Pairs { float2 a, b; };
-
-__device__ __forceinline__ Pairs rotate2(float2 a, float2 b, const float* c, const float* s) {
-  return {make_float2(a.x * c[0] - b.x * s[0], a.y * c[1] - b.y * s[1]),
-          make_float2(b.x * c[0] + a.x * s[0], b.y * c[1] + a.y * s[1])};
-}
-
-// rotatePart turns pairs i and i+1 of one head from src to dst, which may be the same.
-template <typename T>
-__device__ __forceinline__ void rotatePart(T* dst, const T* src, const float* c, const float* s, i64 i, i64 half, bool interleaved) {
-  if (interleaved) {
-    const uint2 w = *reinterpret_cast<const uint2*>(src + 2 * i);
-    const float2 p = unpack2<T>(w.x), q = unpack2<T>(w.y);
-    const Pairs o = rotate2(make_float2(p.x, q.x), make_float2(p.y, q.y), c + i, s + i);
-    *reinterpret_cast<uint2*>(dst + 2 * i) = make_uint2(pack2<T>(o.a.x, o.b.x), pack2<T>(o.a.y, o.b.y));
-    return;
-  }
-  const float2 a = unpack2<T>(*reinterpret_cast<const uint32_t*>(src + i));
-  const float2 b = unpack2<T>(*reinterpret_cast<const uint32_t*>(src + half + i));
-  const Pairs o = rotate2(a, b, c + i, s + i);
-  *reinterpret_cast<uint32_t*>(dst + i) = pack2<T>(o.a.x, o.a.y);
-  *reinterpret_cast<uint32_t*>(dst + half + i) = pack2<T>(o.b.x, o.b.y);
-}
-
-template <typename T>
-__device__ __forceinline__ void rotateSplit(T* q, i64 qStride, const T* k, i64 kStride, const T* v, i64 vStride, const float* cosines,
-                                            i64 cosStride, const float* sines, i64 sinStride, T* newK, T* newV, i64 headStride,
-                                            i64 qHeads, i64 kvHeads, i64 headDim, i64 flags) {
-  const i64 r = blockIdx.x;
-  const bool interleaved = flags & 1;
-  const int half = headDim / 2, parts = half / 2;
-  const float *c = cosines + r * cosStride, *s = sines + r * sinStride;
-  q += r * qStride;
-  k += r * kStride;
-  v += r * vStride;
-  const int qParts = qHeads * parts, kParts = kvHeads * parts;
-  for (int at = threadIdx.x; at < qParts + 2 * kParts; at += blockDim.x) {
-    if (at < qParts) {
-      T* head = q + at / parts * headDim;
-      rotatePart<T>(head, head, c, s, at % parts * 2, half, interleaved);
-      continue;
-    }
-    const bool value = at >= qParts + kParts;
-    const int i = at - qParts - (value ? kParts : 0);
-    const int head = i / parts, part = i % parts;
-    const i64 to = head * headStride + r * headDim;
-    if (value) {
-      *reinterpret_cast<uint2*>(newV + to + 4 * part) = *reinterpret_cast<const uint2*>(v + head * headDim + 4 * part);
-    } else {
-      rotatePart<T>(newK + to, k + head * headDim, c, s, part * 2, half, interleaved);
-    }
-  }
-}
-
-#define ROTATE_SPLIT(T, NAME)                                                                                             \
-  extern "C" __global__ void __launch_bounds__(256) rotate_split_##NAME(                                                  \
-      T* q, i64 qStride, const T* k, i64 kStride, const T* v, i64 vStride, const float* cosines, i64 cosStride,           \
-      const float* sines, i64 sinStride, T* newK, T* newV, i64 headStride, i64 rows, i64 qHeads, i64 kvHeads, i64 headDim, \
-      i64 flags) {                                                                                                        \
-    rotateSplit<T>(q, qStride, k, kStride, v, vStride, cosines, cosStride, sines, sinStride, newK, newV, headStride,      \
-                   qHeads, kvHeads, headDim, flags);                                                                      \
-  }
-ROTATE_SPLIT(bf16, bf16)
-ROTATE_SPLIT(f16, f16)
-
-__device__ __forceinline__ float silu(float x) { return x / (1 + __expf(-x)); }
 
 template <typename T>
 __device__ __forceinline__ void glu(T* out, i64 outStride, const T* gateUp, i64 gateUpStride, i64 ffn, i64 activation) {
   const i64 r = blockIdx.x;
   const bool wide = vectors16(out, outStride, ffn) && vectors16(gateUp, gateUpStride, ffn);
-  const float known = activation == 0 ? 0.f : __int_as_float(0x7fc00000);
+  const float known = activation == siluActivation || activation == geluActivation ? 0.f : __int_as_float(0x7fc00000);
+  const bool gelu = activation == geluActivation;
   out += r * outStride;
   gateUp += r * gateUpStride;
   const i64 from = blockIdx.y * 1024ll, to = min(ffn, from + 1024);
@@ -180,12 +122,12 @@ __device__ __forceinline__ void glu(T* out, i64 outStride, const T* gateUp, i64 
     Eight<T> g = Eight<T>::load(gateUp + i);
     const Eight<T> u = Eight<T>::load(gateUp + ffn + i);
 #pragma unroll
-    for (int j = 0; j < 8; j++) g.v[j] = silu(g.v[j]) * u.v[j] + known;
+    for (int j = 0; j < 8; j++) g.v[j] = activate(g.v[j], gelu) * u.v[j] + known;
     g.store(out + i);
     return;
   }
   for (i64 i = from + threadIdx.x; i < to; i += blockDim.x) {
-    out[i] = fromFloat<T>(silu(toFloat(gateUp[i])) * toFloat(gateUp[ffn + i]) + known);
+    out[i] = fromFloat<T>(activate(toFloat(gateUp[i]), gelu) * toFloat(gateUp[ffn + i]) + known);
   }
 }
 

@@ -111,9 +111,10 @@ template <> struct isQuantised<Q4_1> { static constexpr bool value = true; };
 template <> struct isQuantised<Q5_0> { static constexpr bool value = true; };
 template <> struct isQuantised<Q5_1> { static constexpr bool value = true; };
 
-// decodeRow writes elements [from, to) of a row, both divisible by 32 when W
-// is quantised; the block's threads share the work.
-template <typename T, typename W> __device__ __forceinline__ void decodeRow(T* out, const void* row, i64 from, i64 to) {
+// decodeRow writes elements [from, to) of a row times factor, both divisible by 32
+// when W is quantised; the block's threads share the work.
+template <typename T, typename W>
+__device__ __forceinline__ void decodeRow(T* out, const void* row, i64 from, i64 to, float factor = 1) {
   if constexpr (isQuantised<W>::value) {
     const uint8_t* blocks = static_cast<const uint8_t*>(row);
     const bool aligned = (reinterpret_cast<uintptr_t>(out) & 7) == 0;
@@ -125,7 +126,7 @@ template <typename T, typename W> __device__ __forceinline__ void decodeRow(T* o
 #pragma unroll
       for (int j = 0; j < 8; j++) {
         const int u = (j < 4 ? o.lo : o.hi) >> (8 * (j & 3)) & 255;
-        v[j] = o.scale * (u - W::offset) + o.minimum;
+        v[j] = (o.scale * (u - W::offset) + o.minimum) * factor;
       }
       T* to = out + block * blockElements + 4 * q;
       if (aligned) {
@@ -138,7 +139,7 @@ template <typename T, typename W> __device__ __forceinline__ void decodeRow(T* o
     }
   } else {
     const W* x = static_cast<const W*>(row);
-    for (i64 i = from + threadIdx.x; i < to; i += blockDim.x) out[i] = fromFloat<T>(toFloat(x[i]));
+    for (i64 i = from + threadIdx.x; i < to; i += blockDim.x) out[i] = fromFloat<T>(toFloat(x[i]) * factor);
   }
 }
 

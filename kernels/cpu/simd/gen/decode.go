@@ -125,6 +125,7 @@ func (g *isa) tableDecoders() []decoder {
 		four("Q41", 20, 4, values("from0", 0), minimum),
 		five("Q50", 22, 2, 6, values("from16", -16), offset),
 		five("Q51", 24, 4, 8, values("five0", 0), minimum),
+		four("IQ4NL", 18, 2, g.nonLinearFloats(), offset),
 	}
 }
 
@@ -179,6 +180,7 @@ func (g *isa) nibbleDecoders() []decoder {
 		decode("Q41", 20, 0, 4, minimum),
 		decode("Q50", 22, 2, 6, offset(minus("minus16", -16))),
 		decode("Q51", 24, 4, 8, minimum),
+		g.nonLinearDecoder(),
 	}
 }
 

@@ -62,18 +62,9 @@ func (e *expCode) of(x, n, p reg.VecPhysical, bounded bool) {
 	if bounded {
 		g.VMINPS(x, c["high"], x)
 	}
-	g.VMULPS(c["log2e"], x, n)
-	if g.wide() {
-		g.VRNDSCALEPS(operand.Imm(8), n, n)
-	} else {
-		g.VROUNDPS(operand.Imm(8), n, n)
-	}
-	g.VFNMADD231PS(c["ln2a"], n, x)
-	g.VFNMADD231PS(c["ln2b"], n, x)
-	g.VMOVUPS(c["c4"], p)
-	for _, k := range []string{"c3", "c2", "c1", "c0", "one", "one"} {
-		g.VFMADD213PS(c[k], x, p)
-	}
+	e.reduce(x, n)
+	e.series(x, p)
+	g.VFMADD213PS(c["one"], x, p)
 	if g.wide() {
 		g.VSCALEFPS(n, p, x)
 		return
@@ -91,6 +82,27 @@ func (e *expCode) of(x, n, p reg.VecPhysical, bounded bool) {
 	g.VMOVUPS(p, x)
 }
 
+// reduce leaves n of x in n, and r in x.
+func (e *expCode) reduce(x, n reg.VecPhysical) {
+	g, c := e.g, e.constant
+	g.VMULPS(c["log2e"], x, n)
+	if g.wide() {
+		g.VRNDSCALEPS(operand.Imm(8), n, n)
+	} else {
+		g.VROUNDPS(operand.Imm(8), n, n)
+	}
+	g.VFNMADD231PS(c["ln2a"], n, x)
+	g.VFNMADD231PS(c["ln2b"], n, x)
+}
+
+// series leaves 1 + r·q(r) in p.
+func (e *expCode) series(r, p reg.VecPhysical) {
+	e.g.VMOVUPS(e.constant["c4"], p)
+	for _, k := range []string{"c3", "c2", "c1", "c0", "one"} {
+		e.g.VFMADD213PS(e.constant[k], r, p)
+	}
+}
+
 // exponentials writes what attention and activations need of exp.
 func (g *isa) exponentials() {
 	t := g.expTables()
@@ -99,7 +111,12 @@ func (g *isa) exponentials() {
 	g.massLanes(3, t)
 	g.massLanes(1, t)
 	g.expRow(t)
-	g.swiglu(t)
+	g.gated("swiglu", "writes y = gate/(1+exp(-gate))·up.", t, func(gate operand.Mem, x, _ reg.VecPhysical) {
+		g.zero(x)
+		g.VSUBPS(gate, x, x)
+	})
+	g.geglu(t)
+	g.capRow(t)
 }
 
 // softmaxLanes: lanes are queries and rows are keys, so that maxima and sums
@@ -190,14 +207,15 @@ func (g *isa) expRow(t map[string]operand.Mem) {
 	g.end()
 }
 
-func (g *isa) swiglu(t map[string]operand.Mem) {
-	g.begin("swiglu", "y, gate, up *float32, vectors int", "writes y = gate/(1+exp(-gate))·up.")
+// gated writes a gated linear unit that is gate/(1+exp(e))·up; exponent leaves
+// e in x and may use t.
+func (g *isa) gated(name, doc string, tables map[string]operand.Mem, exponent func(gate operand.Mem, x, t reg.VecPhysical)) {
+	g.begin(name, "y, gate, up *float32, vectors int", doc)
 	y, gate, up, n := g.arg("y"), g.arg("gate"), g.arg("up"), g.arg("vectors")
-	e := g.exp(5, t)
+	e := g.exp(5, tables)
 	g.Label("loop")
 	x := g.v(0)
-	g.zero(x)
-	g.VSUBPS(mem(gate, 0), x, x)
+	exponent(mem(gate, 0), x, g.v(1))
 	e.of(x, g.v(1), g.v(2), true)
 	g.VADDPS(e.constant["one"], x, x)
 	g.VMOVUPS(mem(gate, 0), g.v(1))
@@ -207,6 +225,61 @@ func (g *isa) swiglu(t map[string]operand.Mem) {
 	for _, p := range []reg.GPVirtual{y, gate, up} {
 		g.ADDQ(operand.Imm(uint64(g.bytes())), p)
 	}
+	g.DECQ(n)
+	g.JNZ(operand.LabelRef("loop"))
+	g.end()
+}
+
+// geglu: x/2·(1+tanh z) is x/(1+exp(-2z)), with z = sqrt(2/π)·(x + 0.044715·x³).
+func (g *isa) geglu(t map[string]operand.Mem) {
+	const a = -1.5957691216057308 // -2·sqrt(2/π)
+	linear := g.all("gelu_linear", math.Float32bits(a))
+	cubic := g.all("gelu_cubic", math.Float32bits(0.044715*a))
+	g.gated("geglu", "writes y = GELU(gate)·up, GELU by its approximation with\ntanh.", t, func(gate operand.Mem, x, t reg.VecPhysical) {
+		g.VMOVUPS(gate, t)
+		g.VMULPS(t, t, x)
+		g.VMULPS(cubic, x, x)
+		g.VADDPS(linear, x, x)
+		g.VMULPS(t, x, x)
+	})
+}
+
+// capRow: tanh u is E/(E+2) with E = exp(2u) - 1. E is 2ⁿ·(r + r²·q(r)) + (2ⁿ-1)
+// and not exp's result less 1, which would leave a small u few digits.
+func (g *isa) capRow(t map[string]operand.Mem) {
+	bound := float32(20) // tanh 10 is 1 in float32
+	low, high := g.all("cap_low", math.Float32bits(-bound)), g.all("cap_high", math.Float32bits(bound))
+	g.begin("capRow", "x *float32, vectors int, by, limit float32", "writes x = limit·tanh(x·by/2).")
+	p, n := g.arg("x"), g.arg("vectors")
+	by, limit, x, f, s, lo, hi := g.v(0), g.v(1), g.v(2), g.v(3), g.v(4), g.v(5), g.v(6)
+	g.broadcast("by", by)
+	g.broadcast("limit", limit)
+	g.VMOVUPS(low, lo)
+	g.VMOVUPS(high, hi)
+	e := g.exp(7, t)
+	one := e.constant["one"]
+	g.Label("loop")
+	g.VMULPS(mem(p, 0), by, x)
+	g.VMAXPS(x, lo, x)
+	g.VMINPS(x, hi, x)
+	e.reduce(x, f)
+	e.series(x, s)
+	g.VMULPS(s, x, x)
+	if g.wide() {
+		g.VSCALEFPS(f, one, f)
+	} else {
+		g.VCVTPS2DQ(f, f)
+		g.VPADDD(t["bias"], f, f)
+		g.VPSLLD(operand.Imm(23), f, f)
+	}
+	g.VSUBPS(one, f, s)
+	g.VFMADD213PS(s, f, x)
+	g.VADDPS(one, x, s)
+	g.VADDPS(one, s, s)
+	g.VDIVPS(s, x, x)
+	g.VMULPS(limit, x, x)
+	g.VMOVUPS(x, mem(p, 0))
+	g.ADDQ(operand.Imm(uint64(g.bytes())), p)
 	g.DECQ(n)
 	g.JNZ(operand.LabelRef("loop"))
 	g.end()

@@ -44,7 +44,7 @@ func run(name string) error {
 
 // generate returns the text of an instruction set's files.
 func generate(name string) (map[string][]byte, error) {
-	g := &isa{Context: build.NewContext(), name: name}
+	g := &isa{Context: build.NewContext(), name: name, tables: map[string]operand.Mem{}}
 	switch name {
 	case "avx512":
 		g.w = 16
@@ -57,6 +57,7 @@ func generate(name string) (map[string][]byte, error) {
 	g.transpose()
 	g.decoders()
 	g.codes()
+	g.superBlocks()
 	g.exponentials()
 	g.rows()
 	g.dots()
@@ -85,8 +86,9 @@ func generate(name string) (map[string][]byte, error) {
 // isa is an instruction set: w float32 lanes a vector.
 type isa struct {
 	*build.Context
-	name string
-	w    int
+	name   string
+	w      int
+	tables map[string]operand.Mem // those of once
 }
 
 func (g *isa) wide() bool { return g.w == 16 }

@@ -25,6 +25,12 @@ func (g *isa) rows() {
 		g.VMULPS(p["w"], g.v(0), g.v(0))
 		g.VMOVUPS(g.v(0), p["y"])
 	}, []string{"y", "x", "w"}, []string{"a"})
+	g.elementwise("addScaleRow", "y, x, w *float32", "adds x·a·w to y.", func(p map[string]operand.Mem, k []reg.VecPhysical) {
+		g.VMULPS(p["x"], k[0], g.v(0))
+		g.VMOVUPS(p["y"], g.v(1))
+		g.VFMADD231PS(p["w"], g.v(0), g.v(1))
+		g.VMOVUPS(g.v(1), p["y"])
+	}, []string{"y", "x", "w"}, []string{"a"})
 	g.elementwise("blendRow", "y, x *float32", "writes y = a·y + b·x.", func(p map[string]operand.Mem, k []reg.VecPhysical) {
 		g.VMULPS(p["y"], k[0], g.v(0))
 		g.VFMADD231PS(p["x"], k[1], g.v(0))

@@ -10,6 +10,9 @@ int Problem::keys() const {
   return n;
 }
 
+int Problem::to(int row) const { return causal ? std::max(0, keys() - rows + row + 1) : keys(); }
+int Problem::from(int row) const { return window > 0 ? std::max(0, to(row) - window) : 0; }
+
 static Matrix filled(Rng& r, Type t, int64_t rows, int64_t cols, int64_t gap, bool onDevice) {
   if (!onDevice) return randomMatrix(r, t, rows, cols, gap);
   const Matrix m = poisoned(t, rows, cols, gap);
@@ -20,7 +23,7 @@ static Matrix filled(Rng& r, Type t, int64_t rows, int64_t cols, int64_t gap, bo
 }
 
 Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
-  Problem p{s.t, s.headDim, s.rows, s.kvHeads, s.group, s.causal, s.merge, s.floatOut, 1 / std::sqrt(s.headDim), {}, {}, {}, {}};
+  Problem p{s.t, s.headDim, s.rows, s.kvHeads, s.group, s.causal, s.merge, s.floatOut, s.window, s.cap, 1 / std::sqrt(s.headDim), {}, {}, {}, {}};
   const int width = p.heads() * s.headDim;
   const Type result = s.floatOut ? F32 : s.t;
   p.q = filled(r, s.t, s.rows, width, 8 * uniform(r, 0, 3), onDevice);
@@ -48,7 +51,8 @@ bool haveHopper() { return haveKernel("attention_hopper_bf16_hd128"); }
 
 int goodSplits(const Problem& p) {
   const int blocks = p.kvHeads * up(p.rows * p.group, 64);
-  return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(p.keys(), 256)), 256}));
+  const int keys = p.window > 0 ? std::min(p.keys(), p.window + p.rows - 1) : p.keys();
+  return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(keys, 256)), 256}));
 }
 
 static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0); }
@@ -69,7 +73,8 @@ std::vector<uint64_t> attentionWords(const Problem& p) {
 
 void attend(const Problem& p, Kernel kernel, int splits) {
   std::vector<uint64_t> words = attentionWords(p);
-  const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim);
+  const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim) + (p.bounded() ? "_capped" : "");
+  if (kernel == GENERIC || p.bounded()) words.insert(words.end(), {word(p.window), word(p.cap)});
   const unsigned kvHeads = p.kvHeads, packed = p.rows * p.group;
   if (kernel == GENERIC) {
     words.push_back(word(p.headDim));

@@ -9,6 +9,8 @@ struct Problem {
   Type t;
   int headDim, rows, kvHeads, group;
   bool causal, merge, floatOut;
+  int window; // 0: none
+  double cap; // 0: none
   double scale;
   Matrix q, out, lse;
   struct Piece {
@@ -19,6 +21,10 @@ struct Problem {
 
   int heads() const { return kvHeads * group; }
   int keys() const;
+  bool bounded() const { return window > 0 || cap > 0; }
+  // A row sees keys from … to-1.
+  int from(int row) const;
+  int to(int row) const;
 };
 
 // shape has what a problem is made from.
@@ -27,6 +33,8 @@ struct Shape {
   int headDim, rows, kvHeads, group;
   std::vector<int> tokens;
   bool causal, merge, floatOut;
+  int window = 0;
+  double cap = 0;
 };
 
 // makeProblem draws inputs; device-only problems are filled by a kernel and
@@ -50,9 +58,9 @@ struct Expected {
   std::vector<double> out, lse;
 };
 Expected expected(const Problem& p);
-// testCase compares a kernel with the host.
-void testCase(Rng& r, Kernel k, const Shape& s, int splits);
-// testLarge compares a kernel with the generic one: the keys in one call, and in several calls that merge.
+// testCase compares a kernel with the host. With unread, the first piece has NaN on the device, as no row's window reaches it.
+void testCase(Rng& r, Kernel k, const Shape& s, int splits, bool unread = false);
+// testLarge compares a kernel with the generic one: the keys in one call and, without a window, in several calls that merge.
 void testLarge(Rng& r, Kernel k, const Shape& s);
 // timePrefill prints what a kernel for many rows takes.
 void timePrefill(Rng& r, Kernel k, const Shape& s);

@@ -16,20 +16,22 @@ static void fold(double& lse, double* out, double oldLSE, const double* old, int
 }
 
 Expected expected(const Problem& p) {
-  const int D = p.headDim, keys = p.keys(), width = p.heads() * D;
+  const int D = p.headDim, width = p.heads() * D;
   Expected e{std::vector<double>(p.rows * width), std::vector<double>(p.heads() * p.rows)};
-  parallel(int64_t(p.rows) * p.heads(), [&](int64_t at) {
-    const int row = at / p.heads(), head = at % p.heads(), kvHead = head / p.group;
-    const int visible = p.causal ? std::max(0, keys - p.rows + row + 1) : keys;
+  parallel(int64_t(p.rows) * p.heads(), [&](int64_t i) {
+    const int row = i / p.heads(), head = i % p.heads(), kvHead = head / p.group;
+    const int from = p.from(row), to = p.to(row);
     const double* q = p.q.v.data() + row * width + head * D;
     std::vector<double> scores;
     std::vector<const double*> values;
+    int at = 0;
     for (const auto& piece : p.pieces) {
-      for (int j = 0; j < piece.tokens && int(scores.size()) < visible; j++) {
+      for (int j = 0; j < piece.tokens; j++, at++) {
+        if (at < from || at >= to) continue;
         const double* k = piece.k.v.data() + (int64_t(kvHead) * piece.tokens + j) * D;
         double sum = 0;
         for (int d = 0; d < D; d++) sum += q[d] * k[d];
-        scores.push_back(sum * p.scale);
+        scores.push_back(p.cap > 0 ? p.cap * std::tanh(sum * p.scale / p.cap) : sum * p.scale);
         values.push_back(piece.v.v.data() + (int64_t(kvHead) * piece.tokens + j) * D);
       }
     }
@@ -55,8 +57,9 @@ static std::string describe(Kernel k, const Shape& s, int splits) {
   char text[300];
   std::string pieces;
   for (int n : s.tokens) pieces += (pieces.empty() ? "" : "+") + std::to_string(n);
-  snprintf(text, sizeof text, "%s %s head_dim %d, %d rows of %dx%d heads, %s keys%s%s%s, %d splits", kernelNames[k], name(s.t), s.headDim, s.rows,
-           s.kvHeads, s.group, pieces.c_str(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", to f32" : "", splits);
+  snprintf(text, sizeof text, "%s %s head_dim %d, %d rows of %dx%d heads, %s keys%s%s%s, window %d, cap %g, %d splits", kernelNames[k], name(s.t),
+           s.headDim, s.rows, s.kvHeads, s.group, pieces.c_str(), s.causal ? ", causal" : "", s.merge ? ", merging" : "",
+           s.floatOut ? ", to f32" : "", s.window, s.cap, splits);
   return text;
 }
 
@@ -67,9 +70,12 @@ static double tolerance(Kernel k, const Shape& s) {
   return epsilon(s.t);
 }
 
-void testCase(Rng& r, Kernel k, const Shape& s, int splits) {
-  const Problem p = makeProblem(r, s, false);
+void testCase(Rng& r, Kernel k, const Shape& s, int splits, bool unread) {
+  Problem p = makeProblem(r, s, false);
   const Expected want = expected(p);
+  if (unread) {
+    for (Matrix* m : {&p.pieces[0].k, &p.pieces[0].v}) m->memory = poisoned(m->type, m->rows, m->cols, m->stride - m->cols).memory;
+  }
   attend(p, k, splits);
   const std::string what = describe(k, s, splits);
   near(what + ", output", read(p.out), want.out, tolerance(k, s));
@@ -87,6 +93,7 @@ void testLarge(Rng& r, Kernel k, const Shape& s) {
   const std::string what = describe(k, s, 0);
   near(what + ", output", read(p.out), read(reference.out), epsilon(s.t));
   near(what + ", log-sum-exp", read(p.lse), read(reference.lse), 1e-5);
+  if (p.window > 0) return;
   Problem part = p;
   part.floatOut = true;
   part.out = poisoned(F32, p.rows, p.out.cols, 2);
@@ -132,11 +139,52 @@ static void testMerge(Rng& r, Type t) {
   }
 }
 
+// testBounds tests windows and caps.
+static void testBounds(Rng& r, Type t, int headDim, bool small) {
+  const bool fast = headDim >= 64;
+  for (int variant = 0; variant < 8; variant++) {
+    const bool capped = variant & 1, causal = variant & 2, merge = variant & 4;
+    if (!capped && !causal) continue; // a window is under a causal mask alone
+    if (small && t == F16 && variant != 3) continue;
+    const int most = small ? 150 : 700;
+    auto shape = [&](int rows, int keys) {
+      Shape s{t, headDim, rows, uniform(r, 1, 3), uniform(r, 1, 7), cut(r, keys, uniform(r, 1, 4)), causal, merge, uniform(r, 0, 1) == 1};
+      if (capped) s.cap = uniform(r, 0, 1) ? 0.7 : 50;
+      // With a causal mask and a cap: a window too, or not.
+      if (causal && (!capped || uniform(r, 0, 3))) s.window = uniform(r, 1, uniform(r, 0, 1) ? 40 : keys + 10);
+      return s;
+    };
+    testCase(r, GENERIC, shape(uniform(r, 1, 20), uniform(r, 1, most)), 0);
+    if (!fast) continue;
+    for (int rows : {1, uniform(r, 2, 40), uniform(r, 60, small ? 70 : 200)}) testCase(r, PREFILL, shape(rows, rows + uniform(r, 0, most)), 0);
+    testCase(r, PREFILL, shape(33, uniform(r, 1, 32)), 0); // some queries see nothing
+    for (int rows : {1, uniform(r, 2, 8), 16}) {
+      for (int splits : {1, uniform(r, 2, 9)}) testCase(r, DECODE, shape(rows, uniform(r, 1, 2 * most)), splits);
+    }
+    testCase(r, DECODE, shape(3, uniform(r, 1, 5)), 7); // splits without keys, and queries that see nothing
+    if (!causal) continue;
+    // The first piece is in tiles of its own, before all windows, and is not read.
+    for (Kernel k : {PREFILL, DECODE}) {
+      Shape s = shape(uniform(r, 1, 16), 1);
+      s.tokens = {uniform(r, 1, most), s.rows + uniform(r, 60, most)};
+      s.window = uniform(r, 1, s.tokens[1] - s.rows + 1);
+      testCase(r, k, s, uniform(r, 1, 5), true);
+    }
+  }
+  if (!fast || small) return;
+  for (double cap : {0.0, 50.0}) {
+    testLarge(r, PREFILL, {t, headDim, 1000, 2, 4, {8192, 3001, 0, 1000}, true, false, false, 1500, cap});
+    testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true, 4096, cap});
+  }
+  testLarge(r, PREFILL, {t, headDim, 1000, 2, 4, {8192, 3001, 0, 1000}, true, false, false, 0, 50});
+}
+
 void testAttention(Rng& r, bool small) {
   for (Type t : activationTypes) {
     testMerge(r, t);
     for (int headDim : {16, 40, 64, 96, 128, 256}) {
       const bool fast = headDim >= 64;
+      testBounds(r, t, headDim, small);
       for (int variant = 0; variant < 8; variant++) {
         const bool causal = variant & 1, merge = variant & 2, floatOut = variant & 4;
         auto shape = [&](int rows, int keys) {

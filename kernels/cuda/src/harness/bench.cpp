@@ -20,14 +20,23 @@ void rate(const char* what, double ms, double bytes, double limit) {
   printf("%-72s %9.4f ms %8.0f GB/s %5.1f%%\n", what, ms, rate, 100 * rate / limit);
 }
 
+static std::string bounds(const Shape& s) {
+  char window[30] = "", cap[30] = "";
+  if (s.window > 0) snprintf(window, sizeof window, ", window %d", s.window);
+  if (s.cap > 0) snprintf(cap, sizeof cap, ", cap %g", s.cap);
+  return std::string(window) + cap;
+}
+
 void timePrefill(Rng& r, Kernel k, const Shape& s) {
   const Problem p = makeProblem(r, s, true);
   const double ms = milliseconds([&] { attend(p, k); }, 10);
-  const double n = p.keys(), pairs = s.causal ? s.rows * (n - s.rows) + 0.5 * s.rows * (s.rows + 1.0) : s.rows * n;
+  double pairs = 0;
+  for (int row = 0; row < s.rows; row++) pairs += p.to(row) - p.from(row);
   const double teraflops = 4 * pairs * p.heads() * s.headDim / ms * 1e-9;
-  char what[160];
-  snprintf(what, sizeof what, "%s %s hd%d %dx%d heads, %d rows, %d keys%s%s%s", k == HOPPER ? "hopper" : "prefill", name(s.t), s.headDim,
-           s.kvHeads, s.group, s.rows, p.keys(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", f32" : "");
+  char what[200];
+  snprintf(what, sizeof what, "%s %s hd%d %dx%d heads, %d rows, %d keys%s%s%s%s", k == HOPPER ? "hopper" : "prefill", name(s.t), s.headDim,
+           s.kvHeads, s.group, s.rows, p.keys(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", f32" : "",
+           bounds(s).c_str());
   printf("%-72s %9.4f ms %8.0f TFLOP/s %5.1f%%\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops);
 }
 
@@ -36,10 +45,10 @@ static void decode(Rng& r, Shape s, double limit) {
   const Problem p[2] = {makeProblem(r, s, true), makeProblem(r, s, true)};
   int turn = 0;
   const double ms = milliseconds([&] { attend(p[turn++ & 1], DECODE); }, 20);
-  char what[160];
-  snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
-           p[0].keys(), goodSplits(p[0]));
-  rate(what, ms, 4.0 * p[0].keys() * s.headDim * s.kvHeads, limit);
+  char what[200];
+  snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
+           p[0].keys(), goodSplits(p[0]), bounds(s).c_str());
+  rate(what, ms, 4.0 * (p[0].keys() - p[0].from(0)) * s.headDim * s.kvHeads, limit);
 }
 
 static void gemv(Rng& r, Type t, Encoding e, int rows, int in, int out, double limit) {
@@ -76,15 +85,32 @@ static void operators(Rng& r, double limit) {
   fill(b);
   rate("random bf16 [8192, 28672]", milliseconds([&] { fill(a); }, 10), 2.0 * rows * 2 * ffn, limit);
   rate("rmsnorm bf16 [8192, 4096]", milliseconds([&] {
-         launch("rmsnorm_bf16", {unsigned(rows)}, 256, 0, c.at(), c.stride, b.at(), b.stride, w.at(), rows, hidden, 1e-5);
+         launch("rmsnorm_bf16", {unsigned(rows)}, 256, 0, c.at(), c.stride, b.at(), b.stride, w.at(), rows, hidden, 1e-5, 0);
        }, 20), 4.0 * rows * hidden, limit);
+  fill(c);
+  rate("rmsnorm bf16 [8192, 4096], adding", milliseconds([&] {
+         launch("rmsnorm_bf16", {unsigned(rows)}, 256, 0, c.at(), c.stride, b.at(), b.stride, w.at(), rows, hidden, 1e-5, 1);
+       }, 20), 6.0 * rows * hidden, limit);
   rate("glu bf16 [8192, 14336]", milliseconds([&] {
          launch("glu_bf16", {unsigned(rows), up(ffn, 1024)}, 128, 0, b.at(), b.stride, a.at(), a.stride, rows, ffn, 0);
+       }, 20), 6.0 * rows * ffn, limit);
+  rate("glu bf16 [8192, 14336], gelu", milliseconds([&] {
+         launch("glu_bf16", {unsigned(rows), up(ffn, 1024)}, 128, 0, b.at(), b.stride, a.at(), a.stride, rows, ffn, 1);
        }, 20), 6.0 * rows * ffn, limit);
   const Matrix table = randomMatrix(r, F32, rows, 64, 0), k = poisoned(BF16, 8, rows * 128, 0), v = poisoned(BF16, 8, rows * 128, 0);
   rate("rotate_split bf16 [8192, 32+8+8 heads of 128]", milliseconds([&] {
          launch("rotate_split_bf16", {unsigned(rows)}, 256, 0, a.at(), a.stride, a.offset(4096), a.stride, a.offset(5120), a.stride, table.at(),
-                table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 0);
+                table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 64, 0);
+       }, 20), 2.0 * 2 * rows * 6144, limit);
+  rate("rotate_split bf16, the same with norms", milliseconds([&] {
+         launch("rotate_split_bf16_weighted", {unsigned(rows)}, 256, 0, a.at(), a.stride, a.offset(4096), a.stride, a.offset(5120), a.stride,
+                table.at(), table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 64, 0, uint64_t(0), uint64_t(0),
+                uint64_t(0), w.at(), w.at(), 1e-5);
+       }, 20), 2.0 * 2 * rows * 6144, limit);
+  rate("rotate_split bf16, the same with biases", milliseconds([&] {
+         launch("rotate_split_bf16_weighted", {unsigned(rows)}, 256, 0, a.at(), a.stride, a.offset(4096), a.stride, a.offset(5120), a.stride,
+                table.at(), table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 64, 0, w.at(), w.at(), w.at(),
+                uint64_t(0), uint64_t(0), 1e-5);
        }, 20), 2.0 * 2 * rows * 6144, limit);
   const Weights q = randomWeights(r, W_Q4_0, 4096, 4096, 0);
   rate("dequantise bf16 of q4_0 [4096, 4096]", milliseconds([&] {
@@ -97,12 +123,20 @@ void benchmark(Rng& r) {
   printf("copy within the device %.0f GB/s, read and written; matrix limit %.0f TFLOP/s\n", limit, matrixTeraflops);
   timePrefill(r, PREFILL, {F16, 128, 16384, 8, 4, {16384}, true, false, false});
   for (int headDim : {96, 256}) timePrefill(r, PREFILL, {BF16, headDim, 16384, 8, 2, {16384}, true, false, false});
+  // Gemma 2's shapes with and without its cap, and windows.
+  for (double cap : {0.0, 50.0}) {
+    for (int window : {0, 4096}) timePrefill(r, PREFILL, {BF16, 256, 16384, 8, 2, {16384}, true, false, false, window, cap});
+    timePrefill(r, PREFILL, {BF16, 128, 16384, 8, 4, {16384}, true, false, false, 0, cap});
+  }
+  for (int headDim : {64, 96, 128}) timePrefill(r, PREFILL, {BF16, headDim, 4096, 8, 4, {28672, 4096}, true, false, false, 4096, 0});
   benchmarkHopper(r);
   for (int keys : {32768, 131072}) {
     for (int rows : {1, 4, 8, 16}) decode(r, {BF16, 128, rows, 8, 4, {keys}, true, false, false}, limit);
   }
   decode(r, {BF16, 128, 1, 1, 4, {131072}, true, false, false}, limit);
   for (int headDim : {64, 96, 256}) decode(r, {BF16, headDim, 1, 8, 4, {65536}, true, false, false}, limit);
+  decode(r, {BF16, 256, 1, 8, 2, {65536}, true, false, false, 0, 50}, limit);
+  for (int headDim : {128, 256}) decode(r, {BF16, headDim, 1, 8, 4, {131072}, true, false, false, 4096, 0}, limit);
   for (Encoding e : encodings) {
     if (e == W_F16) continue;
     for (int rows : {1, 8}) gemv(r, BF16, e, rows, 4096, 14336, limit);

@@ -99,6 +99,7 @@ void parallel(int64_t n, const std::function<void(int64_t)>& f);
 double milliseconds(const std::function<void()>& f, int repeats);
 
 void testOperators(Rng& r, bool small);
+void testRotate(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
 void testAttention(Rng& r, bool small);
 void testHopper(Rng& r, bool small);

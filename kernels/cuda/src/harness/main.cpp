@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   }
   if (mode != "hopper") {
     testOperators(r, mode == "small");
+    testRotate(r, mode == "small");
     testLinear(r, mode == "small");
     testAttention(r, mode == "small");
     testCodes(r, mode == "small");

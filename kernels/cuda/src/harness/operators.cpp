@@ -10,6 +10,7 @@ static std::string T(Type t) { return name(t); }
 static void testEmbed(Rng& r, Type t, Encoding e) {
   const int vocabulary = 50, rows = uniform(r, 1, 9), cols = quantised(e) ? 32 * uniform(r, 1, 40) : uniform(r, 1, 1300);
   const Weights table = randomWeights(r, e, vocabulary, cols, quantised(e) ? 64 : 3);
+  const double scale = uniform(r, 0, 1) ? 1 : 55.4375;
   std::vector<int> ids(rows);
   for (int& id : ids) id = uniform(r, 0, vocabulary - 1);
   ids[0] = vocabulary - 1;
@@ -17,10 +18,10 @@ static void testEmbed(Rng& r, Type t, Encoding e) {
   const auto device = upload(ids.data(), 4 * rows);
   const Matrix out = poisoned(t, rows, cols, 5);
   launch("embed_" + T(t) + "_" + name(e), {static_cast<unsigned>(rows)}, 128, 0, out.at(), out.stride, uint64_t(table.memory->at),
-         table.stride, uint64_t(device->at), rows, cols, vocabulary);
+         table.stride, uint64_t(device->at), rows, cols, vocabulary, scale);
   std::vector<double> want;
   for (int id : ids) {
-    for (int c = 0; c < cols; c++) want.push_back(id < 0 || id >= vocabulary ? 0 : table.v[id * cols + c]);
+    for (int c = 0; c < cols; c++) want.push_back(id < 0 || id >= vocabulary ? 0 : table.v[id * cols + c] * scale);
   }
   near("embed " + T(t) + " of " + name(e), read(out), want, epsilon(t));
 }
@@ -41,8 +42,11 @@ static void testDequantise(Rng& r, Type t, Encoding e) {
 static void testRMSNorm(Rng& r, Type t, int cols) {
   const int rows = uniform(r, 1, 20), gap = uniform(r, 0, 1) ? 8 : 3;
   const Matrix x = randomMatrix(r, t, rows, cols, gap), w = randomMatrix(r, F32, 1, cols, 0), out = poisoned(t, rows, cols, gap);
+  const Matrix sum = randomMatrix(r, t, rows, cols, gap);
   const double eps = 1e-5;
-  launch("rmsnorm_" + T(t), {static_cast<unsigned>(rows)}, 256, 0, out.at(), out.stride, x.at(), x.stride, w.at(), rows, cols, eps);
+  const unsigned grid = rows;
+  launch("rmsnorm_" + T(t), {grid}, 256, 0, out.at(), out.stride, x.at(), x.stride, w.at(), rows, cols, eps, 0);
+  launch("rmsnorm_" + T(t), {grid}, 256, 0, sum.at(), sum.stride, x.at(), x.stride, w.at(), rows, cols, eps, 1);
   std::vector<double> want(rows * cols);
   for (int i = 0; i < rows; i++) {
     double sum = 0;
@@ -50,70 +54,25 @@ static void testRMSNorm(Rng& r, Type t, int cols) {
     for (int c = 0; c < cols; c++) want[i * cols + c] = x.v[i * cols + c] / std::sqrt(sum / cols + eps) * w.v[c];
   }
   near("rmsnorm " + T(t) + " of " + std::to_string(cols), read(out), want, epsilon(t));
-}
-
-static void testRotary(Rng& r, Type t, int headDim, bool interleaved) {
-  const int rows = uniform(r, 1, 40), qHeads = uniform(r, 1, 9), kvHeads = uniform(r, 1, 4), half = headDim / 2;
-  std::vector<int> positions(rows);
-  std::vector<double> frequencies(half);
-  for (int& p : positions) p = uniform(r, 0, 4000000);
-  for (int i = 0; i < half; i++) frequencies[i] = std::pow(10000.0, -2.0 * i / headDim);
-  const auto p = upload(positions.data(), 4 * rows), f = upload(frequencies.data(), 8 * half);
-  const Matrix cosines = poisoned(F32, rows, half, 1), sines = poisoned(F32, rows, half, 2);
-  launch("rotary_table", {up(rows * half, 128)}, 128, 0, cosines.at(), cosines.stride, sines.at(), sines.stride, uint64_t(p->at),
-         uint64_t(f->at), rows, half);
-  std::vector<double> wantC, wantS;
-  for (int i = 0; i < rows * half; i++) {
-    wantC.push_back(std::cos(positions[i / half] * frequencies[i % half]));
-    wantS.push_back(std::sin(positions[i / half] * frequencies[i % half]));
-  }
-  const std::vector<double> c = read(cosines), s = read(sines);
-  near("rotary cosine", c, wantC, 1e-7);
-  near("rotary sine", s, wantS, 1e-7);
-
-  const Matrix q = randomMatrix(r, t, rows, qHeads * headDim, 4), k = randomMatrix(r, t, rows, kvHeads * headDim, 8),
-               v = randomMatrix(r, t, rows, kvHeads * headDim, 12);
-  const Matrix newK = poisoned(t, kvHeads, rows * headDim, headDim), newV = poisoned(t, kvHeads, rows * headDim, headDim);
-  launch("rotate_split_" + T(t), {static_cast<unsigned>(rows)}, 256, 0, q.at(), q.stride, k.at(), k.stride, v.at(), v.stride,
-         cosines.at(), cosines.stride, sines.at(), sines.stride, newK.at(), newV.at(), newK.stride, rows, qHeads, kvHeads, headDim,
-         interleaved ? 1 : 0);
-  auto rotated = [&](const Matrix& m, int row, int head, int i) {
-    const int pair = interleaved ? i / 2 : i % half;
-    const bool second = interleaved ? i % 2 : i >= half;
-    const double* x = m.v.data() + row * m.cols + head * headDim;
-    const double a = x[interleaved ? 2 * pair : pair], b = x[interleaved ? 2 * pair + 1 : pair + half];
-    const double co = wantC[row * half + pair], si = wantS[row * half + pair];
-    return second ? b * co + a * si : a * co - b * si;
-  };
-  std::vector<double> wantQ, wantK, wantV;
-  for (int row = 0; row < rows; row++) {
-    for (int i = 0; i < qHeads * headDim; i++) wantQ.push_back(rotated(q, row, i / headDim, i % headDim));
-  }
-  for (int head = 0; head < kvHeads; head++) {
-    for (int i = 0; i < rows * headDim; i++) {
-      wantK.push_back(rotated(k, i / headDim, head, i % headDim));
-      wantV.push_back(v.v[i / headDim * v.cols + head * headDim + i % headDim]);
-    }
-  }
-  const std::string what = "rotate_split " + T(t) + " head_dim " + std::to_string(headDim) + (interleaved ? " interleaved" : "");
-  near(what + " queries", read(q), wantQ, epsilon(t));
-  near(what + " keys", read(newK), wantK, epsilon(t));
-  same(what + " values", read(newV), wantV);
-  same(what + " keys before", read(k), k.v);
+  for (size_t i = 0; i < want.size(); i++) want[i] += sum.v[i];
+  near("rmsnorm " + T(t) + " of " + std::to_string(cols) + ", adding", read(sum), want, epsilon(t));
 }
 
 static void testGLU(Rng& r, Type t, int ffn) {
   const int rows = uniform(r, 1, 20), gap = uniform(r, 0, 1) ? 8 : 1;
-  const Matrix x = randomMatrix(r, t, rows, 2 * ffn, gap, 3), out = poisoned(t, rows, ffn, gap);
-  launch("glu_" + T(t), {static_cast<unsigned>(rows), up(ffn, 1024)}, 128, 0, out.at(), out.stride, x.at(), x.stride, rows, ffn, 0);
-  std::vector<double> want;
-  for (int i = 0; i < rows; i++) {
-    for (int c = 0; c < ffn; c++) {
-      const double g = x.v[i * 2 * ffn + c];
-      want.push_back(g / (1 + std::exp(-g)) * x.v[i * 2 * ffn + ffn + c]);
+  const Matrix x = randomMatrix(r, t, rows, 2 * ffn, gap, 3);
+  for (int gelu : {0, 1}) {
+    const Matrix out = poisoned(t, rows, ffn, gap);
+    launch("glu_" + T(t), {static_cast<unsigned>(rows), up(ffn, 1024)}, 128, 0, out.at(), out.stride, x.at(), x.stride, rows, ffn, gelu);
+    std::vector<double> want;
+    for (int i = 0; i < rows; i++) {
+      for (int c = 0; c < ffn; c++) {
+        const double g = x.v[i * 2 * ffn + c], u = std::sqrt(2 / M_PI) * (g + 0.044715 * g * g * g);
+        want.push_back((gelu ? g / 2 * (1 + std::tanh(u)) : g / (1 + std::exp(-g))) * x.v[i * 2 * ffn + ffn + c]);
+      }
     }
+    near("glu " + T(t) + " of " + std::to_string(ffn) + (gelu ? ", gelu" : ""), read(out), want, epsilon(t));
   }
-  near("glu " + T(t) + " of " + std::to_string(ffn), read(out), want, epsilon(t));
 }
 
 static void testRandom(Rng& r, Type t) {
@@ -151,10 +110,6 @@ void testOperators(Rng& r, bool small) {
       testDequantise(r, t, e);
     }
     for (int cols : {8, 72, 577, 4096}) testRMSNorm(r, t, cols);
-    for (int headDim : {8, 64, 96, 128}) {
-      testRotary(r, t, headDim, false);
-      testRotary(r, t, headDim, true);
-    }
     for (int ffn : {8, 100, 1531, 4096}) testGLU(r, t, ffn);
     if (!small) testRandom(r, t);
   }
