@@ -18,11 +18,16 @@ type tokenizeOptions struct {
 	Prompt string `yaml:"prompt" default:"{{.Text}}\n\nQuestion: {{.Question}}\nAnswer:" doc:"What the model reads: a Go template over the document's ID, Text, Question and Fields." example:"{{.Text}}\n\n{{.Question}}"`
 	Chat   bool   `yaml:"chat" default:"false" doc:"Put the prompt into the model's chat template, as a message of the user." example:"true"`
 	System string `yaml:"system" default:"" doc:"With chat, a system message before it." example:"Answer in one sentence."`
+	// Thinking is a word and not a flag, because templates treat an absent variable as a third case.
+	Thinking string `yaml:"thinking" default:"model" doc:"With chat, whether the model may think first: on, off, or model for what its template does unasked. Templates without enable_thinking ignore it." example:"off"`
 }
 
 // Check refuses a prompt that is no template, or names a field that no
 // document has.
 func (o *tokenizeOptions) Check() []config.OptionError {
+	if _, ok := thinking[o.Thinking]; !ok {
+		return []config.OptionError{{Option: "thinking", What: fmt.Sprintf("is %q", o.Thinking), Want: "model, on or off"}}
+	}
 	prompt, err := o.parse()
 	what := "is no Go template: "
 	if err == nil {
@@ -36,6 +41,9 @@ func (o *tokenizeOptions) Check() []config.OptionError {
 	return []config.OptionError{{Option: "prompt", What: what + err.Error(), Want: "text with {{.Text}}, {{.Question}}, {{.ID}} and {{.Fields.name}} in it"}}
 }
 
+// thinking gives the template's variables for each word of the option.
+var thinking = map[string]map[string]any{"model": nil, "on": {"enable_thinking": true}, "off": {"enable_thinking": false}}
+
 func (o *tokenizeOptions) parse() (*template.Template, error) {
 	return template.New("prompt").Option("missingkey=error").Parse(o.Prompt)
 }
@@ -44,6 +52,7 @@ type tokenize struct {
 	prompt *template.Template
 	chat   *chat.Template // nil without chat
 	system string
+	vars   map[string]any // the template's own
 	tokens *tokenizer.Tokenizer
 }
 
@@ -52,7 +61,7 @@ func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt]
 	if err != nil {
 		return nil, fmt.Errorf("option prompt: %w", err)
 	}
-	t := &tokenize{prompt: prompt, system: o.System, tokens: e.Checkpoint.Tokenizer}
+	t := &tokenize{prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer}
 	if o.Chat {
 		t.chat, err = e.chatTemplate()
 	}
@@ -103,7 +112,7 @@ func (t *tokenize) tokensOf(prompt string) ([]int32, error) {
 		messages = append(messages, chat.Message{Role: "system", Content: t.system})
 	}
 	messages = append(messages, chat.Message{Role: "user", Content: prompt})
-	text, err := t.chat.Render(messages, true)
+	text, err := t.chat.RenderWith(messages, chat.Options{AddGenerationPrompt: true, Variables: t.vars})
 	if err != nil {
 		return nil, err
 	}

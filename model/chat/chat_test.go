@@ -90,7 +90,7 @@ func TestConcurrentRender(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 20 {
-				if got, err := tmpl.Render([]Message{{"a", "xy"}, {"b", "z"}}, false); err != nil || got != "a1yb2z" {
+				if got, err := tmpl.Render([]Message{{Role: "a", Content: "xy"}, {Role: "b", Content: "z"}}, false); err != nil || got != "a1yb2z" {
 					t.Errorf("%q, %v; want a1yb2z", got, err)
 				}
 			}
