@@ -3,6 +3,7 @@ package model
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestBuiltinIsTheExported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if carried.Config != exported.Config || carried.ChatTemplate != exported.ChatTemplate || carried.ChatTemplate == "" {
+	if !reflect.DeepEqual(carried.Config, exported.Config) || carried.ChatTemplate != exported.ChatTemplate || carried.ChatTemplate == "" {
 		t.Errorf("carried %+v, exported %+v", carried.Config, exported.Config)
 	}
 	for _, spec := range carried.Config.tensors() {

@@ -22,6 +22,9 @@ type Checkpoint struct {
 	// Random says that the weights are random numbers: the model takes the time
 	// and memory of one of its shape, and what it answers means nothing.
 	Random bool
+	// Loading, if set, is told how many bytes of the weights are where a device
+	// can use them, of how many, with each tensor. It must return soon.
+	Loading func(done, total int64)
 
 	source source
 }
