@@ -8,7 +8,9 @@ import (
 	"headinfer/transfer"
 )
 
-// Config describes a decoder of the Llama family.
+// Config describes a decoder: the blocks that all architectures share, and
+// which of them a model has. The zero value of what an architecture adds to
+// Llama's is that it adds nothing.
 type Config struct {
 	Architecture string  `json:"architecture"`
 	Name         string  `json:"name"`
@@ -20,31 +22,64 @@ type Config struct {
 	FFN          int     `json:"ffn"`
 	Vocab        int     `json:"vocab"`
 	Context      int     `json:"context"` // tokens it was trained for
-	RopeBase     float64 `json:"rope_base"`
+	Rope         Rope    `json:"rope"`
 	NormEps      float64 `json:"norm_eps"`
 	// Interleaved says that a head's rotary pairs are neighbours, as GGUF
 	// stores Llama's, not halves apart, as Hugging Face does.
 	Interleaved bool `json:"interleaved"`
 	// Tied says that the embedding is the output matrix too.
 	Tied bool `json:"tied"`
+
+	// Window is how many tokens, itself included, a token sees in the layers that
+	// Sliding names; 0: there are none such.
+	Window  int    `json:"window,omitempty"`
+	Sliding []bool `json:"sliding,omitempty"`
+	// LocalRope is these layers' rotary embedding, if it is not Rope.
+	LocalRope *Rope `json:"local_rope,omitempty"`
+	// NoRope names the layers without a rotary embedding; nil: none.
+	NoRope []bool `json:"no_rope,omitempty"`
+
+	Bias      bool    `json:"bias,omitempty"`       // of queries, keys and values
+	HeadNorm  bool    `json:"head_norm,omitempty"`  // of each query's and key's head
+	AfterNorm bool    `json:"after_norm,omitempty"` // of what attention and feed-forward add, too
+	Scale     float64 `json:"scale,omitempty"`      // of attention's scores; 0: 1/sqrt(head_dim)
+	ScoreCap  float64 `json:"score_cap,omitempty"`  // bounds scores softly; 0: nothing does
+	LogitCap  float64 `json:"logit_cap,omitempty"`  // bounds logits softly
+	Embedding float64 `json:"embedding,omitempty"`  // multiplies embeddings; 0: 1
+
+	Activation kernels.Activation `json:"activation,omitempty"` // of the gated linear unit
 }
 
 // Group returns how many query heads share a KV head.
 func (c Config) Group() int { return c.Heads / c.KVHeads }
 
-// Frequencies returns the rotary frequencies [head_dim/2] in radians a token
-// (Su et al. 2021, section 3.2.2).
-func (c Config) Frequencies() []float64 {
-	f := make([]float64, c.HeadDim/2)
-	for i := range f {
-		f[i] = math.Pow(c.RopeBase, -2*float64(i)/float64(c.HeadDim))
+// ScoreScale returns what multiplies attention's scores.
+func (c Config) ScoreScale() float64 {
+	if c.Scale > 0 {
+		return c.Scale
 	}
-	return f
+	return 1 / math.Sqrt(float64(c.HeadDim))
 }
+
+// ropes returns the rotary embeddings of the layers: Rope, and LocalRope if there
+// is one.
+func (c Config) ropes() []Rope {
+	if c.LocalRope == nil {
+		return []Rope{c.Rope}
+	}
+	return []Rope{c.Rope, *c.LocalRope}
+}
+
+// slides reports whether a layer has a window.
+func (c Config) slides(layer int) bool { return c.Window > 0 && c.Sliding[layer] }
 
 // KVShape returns what the key–value cache looks like in an encoding.
 func (c Config) KVShape(d kernels.DType) transfer.Shape {
-	return transfer.Shape{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: d}
+	shape := transfer.Shape{Layers: c.Layers, KVHeads: c.KVHeads, HeadDim: c.HeadDim, DType: d}
+	if c.Window > 0 {
+		shape.Local = &transfer.Local{Window: c.Window, Layers: c.Sliding}
+	}
+	return shape
 }
 
 // Limits that no model comes near: a file that passes them is damaged, and
@@ -73,10 +108,28 @@ func (c Config) validate(file string) error {
 		return fmt.Errorf("%s: %d query heads do not divide among %d KV heads", file, c.Heads, c.KVHeads)
 	case c.HeadDim%8 != 0 || c.HeadDim > 1024:
 		return fmt.Errorf("%s: head_dim %d is not a multiple of 8 up to 1024", file, c.HeadDim)
-	case !(c.RopeBase > 1) || math.IsInf(c.RopeBase, 0):
-		return fmt.Errorf("%s: rotary base %g is not a number above 1", file, c.RopeBase)
 	case !(c.NormEps > 0) || c.NormEps > 1:
 		return fmt.Errorf("%s: normalisation epsilon %g is not between 0 and 1", file, c.NormEps)
+	case c.Window < 0 || c.Window > 0 && len(c.Sliding) != c.Layers:
+		return fmt.Errorf("%s: a window of %d tokens for %d of %d layers", file, c.Window, len(c.Sliding), c.Layers)
+	case c.NoRope != nil && len(c.NoRope) != c.Layers:
+		return fmt.Errorf("%s: rotary embeddings are said of %d layers; the model has %d", file, len(c.NoRope), c.Layers)
 	}
-	return nil
+	for _, number := range []struct {
+		name  string
+		value float64
+	}{
+		{"the scale of attention's scores", c.Scale}, {"the cap of attention's scores", c.ScoreCap},
+		{"the cap of logits", c.LogitCap}, {"the scale of embeddings", c.Embedding},
+	} {
+		if !(number.value >= 0) || math.IsInf(number.value, 0) {
+			return fmt.Errorf("%s: %s is %g; expected a number from 0", file, number.name, number.value)
+		}
+	}
+	if c.LocalRope != nil {
+		if err := c.LocalRope.validate(file, c.HeadDim); err != nil {
+			return err
+		}
+	}
+	return c.Rope.validate(file, c.HeadDim)
 }

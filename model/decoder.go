@@ -17,6 +17,9 @@ import (
 type Segment struct {
 	Sequence *transfer.Sequence
 	Tokens   []int32
+	// Length is how long the text is for what depends on that (dynamic and
+	// longrope rotary embeddings): the same for all of a text's passes.
+	Length int
 }
 
 // Pass is what the head loop sees of a forward pass. Its tensors are rewritten
@@ -30,7 +33,9 @@ type Pass struct {
 	LSE      kernels.Tensor   // f32 [heads, rows]
 	Group    int              // query heads a KV head
 	HeadDim  int
-	MaxRows  int // of the passes that the decoder is ready for
+	Scale    float32 // of scores
+	SoftCap  float32 // of scores; 0: none
+	MaxRows  int     // of the passes that the decoder is ready for
 	Compute  kernels.Stream
 
 	newKV [2]kernels.KV
@@ -64,18 +69,18 @@ type Decoder struct {
 	time    *transfer.Timeline
 	compute kernels.Stream
 	weights *weights
-	freqs   []float64
+	ropes   []Rope // the distinct ones, as Config.Rope and, if there is one, LocalRope
 	maxRows int
 	maxSegs int
 
 	buffers                            []kernels.Buffer
-	host                               []byte         // where lastLogits is copied to
-	hidden, normed                     kernels.Tensor // [rows, hidden]
-	qkv                                kernels.Tensor // [rows, (heads + 2 KV heads)*head_dim]
-	attended                           kernels.Tensor // [rows, heads*head_dim]
-	gateUp                             kernels.Tensor // [rows, 2*ffn], in the place of qkv and attended
-	cos, sin                           kernels.Tensor // [rows, head_dim/2]
-	lse                                kernels.Tensor // [heads, rows]
+	host                               []byte           // where lastLogits is copied to
+	hidden, normed                     kernels.Tensor   // [rows, hidden]
+	qkv                                kernels.Tensor   // [rows, (heads + 2 KV heads)*head_dim]
+	attended                           kernels.Tensor   // [rows, heads*head_dim]
+	gateUp                             kernels.Tensor   // [rows, 2*ffn], in the place of qkv and attended
+	cos, sin                           []kernels.Tensor // of each rope: [rows, half of what is rotated]
+	lse                                kernels.Tensor   // [heads, rows]
 	newKV                              [2]kernels.KV
 	lastHidden, lastNormed, lastLogits kernels.Tensor // [segments, hidden] twice, [segments, vocabulary]
 }
@@ -83,7 +88,8 @@ type Decoder struct {
 // NewDecoder puts a checkpoint's weights on dev. It needs the checkpoint open
 // for as long as it lives, and Grow before the first pass.
 func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.Timeline) (*Decoder, error) {
-	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time, freqs: c.Config.Frequencies()}
+	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time}
+	d.ropes = c.Config.ropes()
 	var err error
 	d.compute = dev.NewStream(string(transfer.Compute))
 	if d.weights, err = loadWeights(c, dev, d.compute); err != nil {
@@ -170,8 +176,11 @@ func (d *Decoder) layOut(rows, segments int, matrix func(what string, dt kernels
 		d.attended = kernels.Matrix(unsafe.Add(layer.Data, d.qkv.Bytes()), dt, rows, width)
 	}
 	d.gateUp = kernels.Matrix(layer.Data, dt, rows, 2*c.FFN)
-	d.cos = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
-	d.sin = matrix("rotary table", kernels.F32, rows, c.HeadDim/2)
+	d.cos, d.sin = nil, nil
+	for _, rope := range d.ropes {
+		d.cos = append(d.cos, matrix("rotary table", kernels.F32, rows, rope.Dim/2))
+		d.sin = append(d.sin, matrix("rotary table", kernels.F32, rows, rope.Dim/2))
+	}
 	d.lse = matrix("log-sum-exp of attention", kernels.F32, c.Heads, rows)
 	for i := range d.newKV {
 		k := matrix("new keys", dt, c.KVHeads*rows, c.HeadDim)
@@ -209,8 +218,8 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 	}
 	rows := len(ids)
 	d.time.Around(d.compute, transfer.Compute, step("embedding"), func() {
-		d.dev.Embed(d.compute, d.hidden.RowRange(0, rows), d.weights.embedding, ids)
-		d.dev.RotaryTable(d.compute, d.cos.RowRange(0, rows), d.sin.RowRange(0, rows), positions, d.freqs)
+		d.embed(ids)
+		d.rotary(p, positions)
 	})
 	for l := range d.weights.layers {
 		w := &d.weights.layers[l]
@@ -238,8 +247,13 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 	if !logits {
 		return nil, nil
 	}
-	host := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(d.host))), len(segments)*d.Config.Vocab)
-	return slices.Collect(slices.Chunk(slices.Clone(host), d.Config.Vocab)), nil
+	host := slices.Clone(unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(d.host))), len(segments)*d.Config.Vocab))
+	if limit := d.Config.LogitCap; limit > 0 {
+		for i, l := range host {
+			host[i] = float32(limit * math.Tanh(float64(l)/limit))
+		}
+	}
+	return slices.Collect(slices.Chunk(host, d.Config.Vocab)), nil
 }
 
 // step and layerStep name spans of the time line.
@@ -258,7 +272,10 @@ func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err
 	if len(segments) == 0 || len(segments) > d.maxSegs {
 		return nil, nil, nil, fmt.Errorf("a pass of %d segments; the decoder takes 1 to %d", len(segments), d.maxSegs)
 	}
-	p = &Pass{Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, MaxRows: d.maxRows, Compute: d.compute}
+	p = &Pass{
+		Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, MaxRows: d.maxRows, Compute: d.compute,
+		Scale: float32(d.Config.ScoreScale()), SoftCap: float32(d.Config.ScoreCap),
+	}
 	for i, s := range segments {
 		for _, other := range segments[:i] {
 			if other.Sequence == s.Sequence {
@@ -292,6 +309,37 @@ func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err
 	return p, ids, positions, nil
 }
 
+// embed enqueues the pass's hidden states.
+func (d *Decoder) embed(ids []int32) {
+	scale := d.Config.Embedding
+	if scale == 0 {
+		scale = 1
+	}
+	d.dev.Embed(d.compute, d.hidden.RowRange(0, len(ids)), d.weights.embedding, ids, float32(scale))
+}
+
+// rotary enqueues the tables of each rope.
+func (d *Decoder) rotary(p *Pass, positions []int32) {
+	for i, rope := range d.ropes {
+		for j, r := range p.Rows {
+			f, scale := rope.Frequencies(p.Segments[j].Length)
+			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(r.From, r.To), d.sin[i].RowRange(r.From, r.To), positions[r.From:r.To], f, scale)
+		}
+	}
+}
+
+// table returns the rotary table of a layer; a layer without one has no rows.
+func (d *Decoder) table(layer, rows int) (cos, sin kernels.Tensor) {
+	c, which := d.Config, 0
+	if c.NoRope != nil && c.NoRope[layer] || c.Rope.Dim == 0 {
+		return kernels.Tensor{}, kernels.Tensor{}
+	}
+	if c.LocalRope != nil && c.slides(layer) {
+		which = 1
+	}
+	return d.cos[which].RowRange(0, rows), d.sin[which].RowRange(0, rows)
+}
+
 // project normalises the hidden states and enqueues the layer's queries, keys
 // and values.
 func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
@@ -300,13 +348,15 @@ func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
 	width, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	qkv := d.qkv.RowRange(0, rows)
 	k, v := qkv.ColRange(width, width+kv), qkv.ColRange(width+kv, width+2*kv)
-	d.dev.RMSNorm(d.compute, normed, x, w.inputNorm, float32(c.NormEps))
+	d.dev.RMSNorm(d.compute, normed, x, w.inputNorm, float32(c.NormEps), false)
 	d.dev.Linear(d.compute, p.Query, normed, w.q, false)
 	d.dev.Linear(d.compute, k, normed, w.k, false)
 	d.dev.Linear(d.compute, v, normed, w.v, false)
+	cos, sin := d.table(l, rows)
 	d.dev.RotateSplit(d.compute, kernels.RotateArgs{
-		Q: p.Query, K: k, V: v, Cos: d.cos.RowRange(0, rows), Sin: d.sin.RowRange(0, rows),
-		NewKV: p.NewKV(l), HeadDim: c.HeadDim, Interleaved: c.Interleaved,
+		Q: p.Query, K: k, V: v, QBias: w.qBias, KBias: w.kBias, VBias: w.vBias,
+		QNorm: w.qNorm, KNorm: w.kNorm, NormEps: float32(c.NormEps),
+		Cos: cos, Sin: sin, NewKV: p.NewKV(l), HeadDim: c.HeadDim, Interleaved: c.Interleaved,
 	})
 }
 
@@ -317,12 +367,23 @@ func (d *Decoder) feedForward(w *layerWeights, rows int) {
 	x, normed := d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows)
 	gateUp := d.gateUp.RowRange(0, rows)
 	gated := gateUp.ColRange(0, c.FFN)
-	d.dev.Linear(d.compute, x, d.attended.RowRange(0, rows), w.o, true)
-	d.dev.RMSNorm(d.compute, normed, x, w.postNorm, float32(c.NormEps))
+	d.add(x, normed, d.attended.RowRange(0, rows), w.o, w.afterAttention)
+	d.dev.RMSNorm(d.compute, normed, x, w.ffnNorm, float32(c.NormEps), false)
 	d.dev.Linear(d.compute, gateUp.ColRange(0, c.FFN), normed, w.gate, false)
 	d.dev.Linear(d.compute, gateUp.ColRange(c.FFN, 2*c.FFN), normed, w.up, false)
-	d.dev.GLU(d.compute, gated, gateUp, kernels.SiLU)
-	d.dev.Linear(d.compute, x, gated, w.down, true)
+	d.dev.GLU(d.compute, gated, gateUp, c.Activation)
+	d.add(x, normed, gated, w.down, w.afterFFN)
+}
+
+// add adds part·wᵀ to the hidden states x, normalised first if there is a norm
+// for that; normed is written over then.
+func (d *Decoder) add(x, normed, part, w, norm kernels.Tensor) {
+	if norm.Rows == 0 {
+		d.dev.Linear(d.compute, x, part, w, true)
+		return
+	}
+	d.dev.Linear(d.compute, normed, part, w, false)
+	d.dev.RMSNorm(d.compute, x, normed, norm, float32(d.Config.NormEps), true)
 }
 
 // logits enqueues the output layer for each segment's last row and the copy of
@@ -334,7 +395,7 @@ func (d *Decoder) logits(p *Pass) {
 			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
 		}
 		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
-		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps))
+		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps), false)
 		d.dev.Linear(d.compute, out, normed, d.weights.output, false)
 		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(d.host)), kernels.F32, n, c.Vocab), out)
 	})

@@ -28,12 +28,7 @@ func openLayout(dir string, read readFile, weights func() (*safetensors.Set, err
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, "tokenizer.json")
-	data, err := read(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	tok, err := tokenizer.FromJSON(path, data)
+	tok, err := readTokenizer(dir, read)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +42,31 @@ func openLayout(dir string, read readFile, weights func() (*safetensors.Set, err
 	}
 	return &Checkpoint{
 		Path: dir, Config: config, Tokenizer: tok, ChatTemplate: template,
-		source: &stored{path: dir, lookup: set.Tensor, closer: set.Close},
+		source: &stored{path: dir, lookup: architectures[config.Architecture].find(config, set.Tensor), closer: set.Close},
 	}, nil
+}
+
+// readTokenizer reads tokenizer.json or, where there is none, SentencePiece's
+// tokenizer.model.
+func readTokenizer(dir string, read readFile) (*tokenizer.Tokenizer, error) {
+	path := filepath.Join(dir, "tokenizer.json")
+	data, err := read(path)
+	if err == nil {
+		return tokenizer.FromJSON(path, data)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		other := filepath.Join(dir, "tokenizer.model")
+		if data, otherErr := read(other); otherErr == nil {
+			return tokenizer.FromSentencePiece(other, data)
+		}
+	}
+	return nil, fmt.Errorf("tokenizer: %w", err)
 }
 
 // hfConfig is the part of config.json that the decoder acts on, or must refuse.
 type hfConfig struct {
+	path string
+
 	ModelType string   `json:"model_type"`
 	Hidden    *int     `json:"hidden_size"`
 	FFN       *int     `json:"intermediate_size"`
@@ -63,17 +77,31 @@ type hfConfig struct {
 	Vocab     *int     `json:"vocab_size"`
 	Context   *int     `json:"max_position_embeddings"`
 	NormEps   *float64 `json:"rms_norm_eps"`
-	RopeTheta *float64 `json:"rope_theta"`
-	// RopeParameters is where newer files keep the two below.
-	RopeParameters *struct {
-		Type  string   `json:"rope_type"`
-		Theta *float64 `json:"rope_theta"`
-	} `json:"rope_parameters"`
-	RopeScaling   json.RawMessage `json:"rope_scaling"`
-	HiddenAct     string          `json:"hidden_act"`
-	AttentionBias bool            `json:"attention_bias"`
-	Tied          *bool           `json:"tie_word_embeddings"`
-	MLPBias       bool            `json:"mlp_bias"`
+	Tied      *bool    `json:"tie_word_embeddings"`
+	HiddenAct string   `json:"hidden_act"`
+	GemmaAct  string   `json:"hidden_activation"` // where Gemma's files say it
+	Bias      bool     `json:"attention_bias"`
+	MLPBias   bool     `json:"mlp_bias"`
+
+	RopeTheta   *float64        `json:"rope_theta"`
+	LocalTheta  *float64        `json:"rope_local_base_freq"`
+	RopeScaling *ropeParameters `json:"rope_scaling"`
+	// RopeParameters is where newer files keep all of a rotary embedding.
+	RopeParameters *ropeParameters `json:"rope_parameters"`
+	RopeShare      *float64        `json:"partial_rotary_factor"`
+	Trained        *int            `json:"original_max_position_embeddings"`
+	RopeLayers     []int           `json:"no_rope_layers"`
+	NoRopeEvery    *int            `json:"no_rope_layer_interval"`
+
+	Window        *int     `json:"sliding_window"`
+	UseWindow     bool     `json:"use_sliding_window"`
+	FirstWindow   *int     `json:"max_window_layers"`
+	WindowPattern *int     `json:"sliding_window_pattern"`
+	LayerTypes    []string `json:"layer_types"`
+
+	ScoreScale *float64 `json:"query_pre_attn_scalar"`
+	ScoreCap   *float64 `json:"attn_logit_softcapping"`
+	LogitCap   *float64 `json:"final_logit_softcapping"`
 }
 
 // readConfig reads the configuration of a model that the decoder computes.
@@ -82,8 +110,15 @@ func readConfig(path string, read readFile) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c, err := h.shape(path)
-	return c, errors.Join(h.refusals(path), err)
+	a, err := findArchitecture(path, "model_type", h.ModelType, func(a architecture) bool { return a.directory != nil })
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := h.shape()
+	if err := errors.Join(h.refusals(), err); err != nil {
+		return Config{}, err
+	}
+	return c, a.directory(h, &c)
 }
 
 func readHF(path string, read readFile) (*hfConfig, error) {
@@ -91,40 +126,79 @@ func readHF(path string, read readFile) (*hfConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model configuration: %w", err)
 	}
-	var h hfConfig
+	h := hfConfig{path: path}
 	if err := json.Unmarshal(data, &h); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &h, nil
 }
 
-// refusals says what of the model the decoder does not do.
-func (h *hfConfig) refusals(path string) error {
+// refusals says what of the model no architecture does.
+func (h *hfConfig) refusals() error {
 	var refused []error
 	refuse := func(what string, bad bool) {
 		if bad {
-			refused = append(refused, fmt.Errorf("%s: %s is not supported", path, what))
+			refused = append(refused, fmt.Errorf("%s: %s is not supported", h.path, what))
 		}
 	}
-	refuse(fmt.Sprintf("model_type %q (supported: llama)", h.ModelType), h.ModelType != "llama")
-	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", h.HiddenAct), h.HiddenAct != "" && h.HiddenAct != "silu")
-	refuse("rope_scaling", len(h.RopeScaling) > 0 && string(h.RopeScaling) != "null")
-	refuse("attention_bias", h.AttentionBias)
+	act, gemma := h.HiddenAct, strings.HasPrefix(h.ModelType, "gemma")
+	if h.GemmaAct != "" {
+		act = h.GemmaAct
+	}
+	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", act), !gemma && act != "" && act != "silu")
+	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", act), gemma && act != "" && act != "gelu_pytorch_tanh")
+	refuse("attention_bias", h.Bias)
 	refuse("mlp_bias", h.MLPBias)
-	if p := h.RopeParameters; p != nil {
-		refuse(fmt.Sprintf("rope_type %q", p.Type), p.Type != "" && p.Type != "default")
+	for _, kind := range h.LayerTypes {
+		refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", kind, slidingLayer, fullLayer), kind != slidingLayer && kind != fullLayer)
 	}
 	return errors.Join(refused...)
 }
 
+// What layer_types calls layers.
+const (
+	slidingLayer = "sliding_attention"
+	fullLayer    = "full_attention"
+)
+
+// slides returns which layers have a window: those that layer_types says, or
+// else those of a rule.
+func (h *hfConfig) slides(rule func(layer int) bool) func(layer int) bool {
+	if len(h.LayerTypes) == 0 {
+		return rule
+	}
+	return func(layer int) bool { return layer < len(h.LayerTypes) && h.LayerTypes[layer] == slidingLayer }
+}
+
+// slide gives layers a window, if there are such.
+func (c *Config) slide(window int, which func(layer int) bool) {
+	sliding, found := make([]bool, c.Layers), false
+	for l := range sliding {
+		sliding[l] = which(l)
+		found = found || sliding[l]
+	}
+	if found && window > 0 {
+		c.Window, c.Sliding = window, sliding
+	}
+}
+
+// value returns a number, or 0 where a file has none.
+func value(p *float64) float64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
 // shape takes the dimensions from the file, or says which it lacks.
-func (h *hfConfig) shape(path string) (Config, error) {
-	c := Config{Architecture: h.ModelType, Name: nameOf(path), RopeBase: 10000}
+func (h *hfConfig) shape() (Config, error) {
+	path := h.path
+	c := Config{Architecture: h.ModelType, Name: nameOf(path), Rope: Rope{Base: 10000}}
 	if h.Tied != nil {
 		c.Tied = *h.Tied
 	} else {
-		// Gemma's files leave it out, and mean the opposite of Llama's.
-		c.Tied = strings.HasPrefix(h.ModelType, "gemma")
+		// Some leave it out, and mean the opposite of what Llama means by that.
+		c.Tied = strings.HasPrefix(h.ModelType, "gemma") || h.ModelType == "smollm3"
 	}
 	var missing []error
 	for _, field := range []struct {
@@ -155,13 +229,19 @@ func (h *hfConfig) shape(path string) (Config, error) {
 	} else if c.Heads > 0 {
 		c.HeadDim = c.Hidden / c.Heads
 	}
-	if h.RopeTheta != nil {
-		c.RopeBase = *h.RopeTheta
-	}
-	if p := h.RopeParameters; p != nil && p.Theta != nil {
-		c.RopeBase = *p.Theta
-	}
+	c.Rope = Rope{Base: h.theta(h.RopeParameters), Dim: c.HeadDim}
 	return c, errors.Join(missing...)
+}
+
+// theta returns a rotary embedding's base.
+func (h *hfConfig) theta(p *ropeParameters) float64 {
+	switch {
+	case p != nil && p.Theta != nil:
+		return *p.Theta
+	case h.RopeTheta != nil:
+		return *h.RopeTheta
+	}
+	return 10000
 }
 
 // nameOf calls a model after the directory of its config.json, or, in a cache of

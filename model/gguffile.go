@@ -23,7 +23,7 @@ func openGGUF(path string) (*Checkpoint, error) {
 }
 
 func fromGGUF(f *gguf.File) (*Checkpoint, error) {
-	config, err := ggufConfig(f)
+	config, architecture, err := ggufConfig(f)
 	if err != nil {
 		return nil, err
 	}
@@ -34,99 +34,130 @@ func fromGGUF(f *gguf.File) (*Checkpoint, error) {
 	return &Checkpoint{
 		Path: f.Name(), Config: config, Tokenizer: tok, ChatTemplate: tok.ChatTemplate(),
 		source: &stored{
-			path:   f.Name(),
-			lookup: func(name string) (tensor.Tensor, bool) { return f.Tensor(ggufName(name)) },
-			closer: f.Close,
+			path: f.Name(), closer: f.Close,
+			lookup: architecture.findGGUF(config, f),
 		},
 	}, nil
 }
 
-func ggufConfig(f *gguf.File) (Config, error) {
-	arch := f.Architecture()
-	if arch != "llama" {
-		return Config{}, fmt.Errorf("%s: architecture %q is not supported; supported: llama", f.Name(), arch)
-	}
-	c := Config{Architecture: arch, Name: f.Name(), RopeBase: 10000, Interleaved: true}
-	var problems []error
-	number := func(into *int, key string) {
-		v, err := f.Uint(arch + "." + key)
-		if err == nil && v > maxDim*4 {
-			err = fmt.Errorf("%s: %s.%s is %d, larger than any model's", f.Name(), arch, key, v)
-		}
-		if err != nil {
-			problems = append(problems, err)
-			return
-		}
-		*into = int(v)
-	}
-	real := func(into *float64, key string) {
-		v, err := f.Float(arch + "." + key)
-		if err != nil {
-			problems = append(problems, err)
-			return
-		}
-		*into = v
-	}
-	has := func(key string) bool { return f.Has(arch + "." + key) }
+// ggufMeta reads what a GGUF file says of a model, and keeps what is wrong.
+type ggufMeta struct {
+	*gguf.File
+	architecture string
+	problems     []error
+}
 
-	number(&c.Layers, "block_count")
-	number(&c.Hidden, "embedding_length")
-	number(&c.Heads, "attention.head_count")
-	number(&c.FFN, "feed_forward_length")
-	number(&c.Context, "context_length")
-	real(&c.NormEps, "attention.layer_norm_rms_epsilon")
+// key returns the name of one of the architecture's values.
+func (g *ggufMeta) key(name string) string { return g.architecture + "." + name }
+
+// number reads a whole number.
+func (g *ggufMeta) number(into *int, name string) {
+	v, err := g.Uint(g.key(name))
+	if err == nil && v > maxDim*4 {
+		err = fmt.Errorf("%s: %s is %d, larger than any model's", g.Name(), g.key(name), v)
+	}
+	if err != nil {
+		g.problems = append(g.problems, err)
+		return
+	}
+	*into = int(v)
+}
+
+// real reads a number.
+func (g *ggufMeta) real(into *float64, name string) {
+	v, err := g.Float(g.key(name))
+	if err != nil {
+		g.problems = append(g.problems, err)
+		return
+	}
+	*into = v
+}
+
+// optional reads a number if there is one.
+func (g *ggufMeta) optional(into *float64, name string) {
+	if g.Has(g.key(name)) {
+		g.real(into, name)
+	}
+}
+
+// refuse says that a feature is not supported, if the file has it.
+func (g *ggufMeta) refuse(name string) {
+	key := g.key(name)
+	if !g.Has(key) {
+		return
+	}
+	if s, err := g.String(key); err == nil && s == "none" {
+		return
+	}
+	if n, err := g.Uint(key); err == nil && n == 0 {
+		return
+	}
+	g.problems = append(g.problems, fmt.Errorf("%s: %s is not supported", g.Name(), key))
+}
+
+// slide gives layers the file's window, if it has one.
+func (g *ggufMeta) slide(c *Config, which func(layer int) bool) {
+	window := 0
+	if g.Has(g.key("attention.sliding_window")) {
+		g.number(&window, "attention.sliding_window")
+	}
+	if window < c.Context {
+		c.slide(window, which)
+	}
+}
+
+// ggufConfig reads a model's configuration.
+func ggufConfig(f *gguf.File) (Config, architecture, error) {
+	name := f.Architecture()
+	a, err := findArchitecture(f.Name(), "architecture", name, func(a architecture) bool { return a.gguf != nil })
+	if err != nil {
+		return Config{}, a, err
+	}
+	g := &ggufMeta{File: f, architecture: name}
+	c := Config{Architecture: name, Name: f.Name()}
+	g.number(&c.Layers, "block_count")
+	g.number(&c.Hidden, "embedding_length")
+	g.number(&c.Heads, "attention.head_count")
+	g.number(&c.FFN, "feed_forward_length")
+	g.number(&c.Context, "context_length")
+	g.real(&c.NormEps, "attention.layer_norm_rms_epsilon")
 	c.KVHeads = c.Heads
-	if has("attention.head_count_kv") {
-		number(&c.KVHeads, "attention.head_count_kv")
+	if g.Has(g.key("attention.head_count_kv")) {
+		g.number(&c.KVHeads, "attention.head_count_kv")
 	}
-	if has("rope.freq_base") {
-		real(&c.RopeBase, "rope.freq_base")
-	}
-	if has("attention.key_length") {
-		number(&c.HeadDim, "attention.key_length")
+	if g.Has(g.key("attention.key_length")) {
+		g.number(&c.HeadDim, "attention.key_length")
 	} else if c.Heads > 0 {
 		c.HeadDim = c.Hidden / c.Heads
 	}
-	if embedding, ok := f.Tensor(ggufName(nameEmbedding)); ok && len(embedding.Shape) == 2 {
+	if embedding, ok := f.Tensor("token_embd.weight"); ok && len(embedding.Shape) == 2 {
 		c.Vocab = embedding.Shape[0]
 	} else {
-		problems = append(problems, fmt.Errorf("%s: tensor %q is missing or not a matrix", f.Name(), ggufName(nameEmbedding)))
+		g.problems = append(g.problems, fmt.Errorf("%s: tensor %q is missing or not a matrix", f.Name(), "token_embd.weight"))
 	}
-	_, untied := f.Tensor(ggufName(nameOutput))
+	_, untied := f.Tensor("output.weight")
 	c.Tied = !untied
-	for _, refused := range []string{"rope.scaling.type", "expert_count", "attention.sliding_window"} {
-		if !has(refused) {
-			continue
-		}
-		if s, err := f.String(arch + "." + refused); err == nil && s == "none" {
-			continue
-		}
-		if n, err := f.Uint(arch + "." + refused); err == nil && n == 0 {
-			continue
-		}
-		problems = append(problems, fmt.Errorf("%s: %s.%s is not supported", f.Name(), arch, refused))
+	g.refuse("expert_count")
+	if len(g.problems) == 0 && c.Layers <= maxLayers && c.HeadDim <= maxDim {
+		a.gguf(g, &c)
 	}
-	if _, ok := f.Tensor("rope_freqs.weight"); ok {
-		problems = append(problems, fmt.Errorf("%s: scaled rotary frequencies (tensor rope_freqs.weight) are not supported", f.Name()))
-	}
-	if has("rope.dimension_count") {
-		var rotary int
-		number(&rotary, "rope.dimension_count")
-		if rotary != c.HeadDim {
-			problems = append(problems, fmt.Errorf("%s: rotary embedding of %d of a head's %d dimensions is not supported", f.Name(), rotary, c.HeadDim))
-		}
-	}
-	return c, errors.Join(problems...)
+	return c, a, errors.Join(g.problems...)
 }
 
-// ggufParts gives GGUF's names for the parts of a layer.
+// ggufParts gives GGUF's names for the parts of a layer; of the norms, those of
+// a model that has them before and after. A model with norms only before has
+// ffn_norm under the name of the one after attention.
 var ggufParts = map[string]string{
-	partInputNorm: "attn_norm", partQ: "attn_q", partK: "attn_k", partV: "attn_v", partO: "attn_output",
-	partPostNorm: "ffn_norm", partGate: "ffn_gate", partUp: "ffn_up", partDown: "ffn_down",
+	partInputNorm: "attn_norm.weight", partBeforeFFN: "ffn_norm.weight",
+	partAfterAttention: "post_attention_norm.weight", partAfterFFN: "post_ffw_norm.weight",
+	partQ: "attn_q.weight", partK: "attn_k.weight", partV: "attn_v.weight", partO: "attn_output.weight", partQKV: "attn_qkv.weight",
+	partQBias: "attn_q.bias", partKBias: "attn_k.bias", partVBias: "attn_v.bias",
+	partQNorm: "attn_q_norm.weight", partKNorm: "attn_k_norm.weight",
+	partGate: "ffn_gate.weight", partUp: "ffn_up.weight", partDown: "ffn_down.weight", partGateUp: "ffn_up.weight",
 }
 
 // ggufName translates a tensor's name.
-func ggufName(name string) string {
+func (c Config) ggufName(name string) string {
 	switch name {
 	case nameEmbedding:
 		return "token_embd.weight"
@@ -135,7 +166,16 @@ func ggufName(name string) string {
 	case nameOutput:
 		return "output.weight"
 	}
-	rest := strings.TrimPrefix(name, "model.layers.")
-	layer, part, _ := strings.Cut(strings.TrimSuffix(rest, ".weight"), ".")
-	return "blk." + layer + "." + ggufParts[part] + ".weight"
+	layer, part, _ := strings.Cut(strings.TrimPrefix(name, "model.layers."), ".")
+	if part == c.partFFNNorm() {
+		part = partBeforeFFN
+	}
+	return "blk." + layer + "." + ggufParts[part]
+}
+
+// findGGUF returns what finds the model's weights in a GGUF file, whose norms
+// leave nothing out.
+func (a architecture) findGGUF(c Config, f *gguf.File) finder {
+	a.offset = 0
+	return a.find(c, func(name string) (tensor.Tensor, bool) { return f.Tensor(c.ggufName(name)) })
 }

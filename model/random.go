@@ -31,25 +31,25 @@ const deviation = 0.02
 // sliding windows nor its additional norms. tiny is for tests.
 var shapes = map[string]Config{
 	"llama-3-8b": {
-		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, FFN: 14336, Vocab: 128256, RopeBase: 500000, NormEps: 1e-5,
+		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, FFN: 14336, Vocab: 128256, Rope: Rope{Base: 500000}, NormEps: 1e-5,
 	},
 	"llama-3-70b": {
-		Layers: 80, Hidden: 8192, Heads: 64, KVHeads: 8, HeadDim: 128, FFN: 28672, Vocab: 128256, RopeBase: 500000, NormEps: 1e-5,
+		Layers: 80, Hidden: 8192, Heads: 64, KVHeads: 8, HeadDim: 128, FFN: 28672, Vocab: 128256, Rope: Rope{Base: 500000}, NormEps: 1e-5,
 	},
 	"llama-2-7b": {
-		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 32, HeadDim: 128, FFN: 11008, Vocab: 32000, RopeBase: 10000, NormEps: 1e-5,
+		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 32, HeadDim: 128, FFN: 11008, Vocab: 32000, Rope: Rope{Base: 10000}, NormEps: 1e-5,
 	},
 	"mistral-7b": { // version 0.2, which has no sliding window
-		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, FFN: 14336, Vocab: 32000, RopeBase: 1e6, NormEps: 1e-5,
+		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, FFN: 14336, Vocab: 32000, Rope: Rope{Base: 1e6}, NormEps: 1e-5,
 	},
 	"qwen2-7b": {
-		Layers: 28, Hidden: 3584, Heads: 28, KVHeads: 4, HeadDim: 128, FFN: 18944, Vocab: 152064, RopeBase: 1e6, NormEps: 1e-6,
+		Layers: 28, Hidden: 3584, Heads: 28, KVHeads: 4, HeadDim: 128, FFN: 18944, Vocab: 152064, Rope: Rope{Base: 1e6}, NormEps: 1e-6,
 	},
 	"gemma-2-9b": {
-		Layers: 42, Hidden: 3584, Heads: 16, KVHeads: 8, HeadDim: 256, FFN: 14336, Vocab: 256000, RopeBase: 10000, NormEps: 1e-6, Tied: true,
+		Layers: 42, Hidden: 3584, Heads: 16, KVHeads: 8, HeadDim: 256, FFN: 14336, Vocab: 256000, Rope: Rope{Base: 10000}, NormEps: 1e-6, Tied: true,
 	},
 	"tiny": {
-		Layers: 4, Hidden: 128, Heads: 8, KVHeads: 4, HeadDim: 64, FFN: 384, Vocab: 512, RopeBase: 10000, NormEps: 1e-5,
+		Layers: 4, Hidden: 128, Heads: 8, KVHeads: 4, HeadDim: 64, FFN: 384, Vocab: 512, Rope: Rope{Base: 10000}, NormEps: 1e-5,
 	},
 }
 
@@ -71,7 +71,7 @@ func openRandom(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Architecture, config.Name = "llama", name+" (random weights)"
+	config.Architecture, config.Name, config.Rope.Dim = "llama", name+" (random weights)", config.HeadDim
 	// It has been trained for no length, so any is as good as another.
 	config.Context = math.MaxInt32
 	return &Checkpoint{Path: path, Config: config, Tokenizer: tok, Random: true, source: noise{seed}}, nil
@@ -110,7 +110,7 @@ func shapeOf(path string) (c Config, name string, err error) {
 	if err != nil {
 		return Config{}, "", err
 	}
-	c, err = file.shape(path)
+	c, err = file.shape()
 	name = strings.TrimSuffix(filepath.Base(path), ".json")
 	if name == "config" {
 		name = c.Name
@@ -132,20 +132,40 @@ func (noise) bytes(spec tensorSpec) int64 {
 	return 2 * int64(spec.rows) * int64(spec.cols)
 }
 
-func (n noise) put(dev kernels.Device, s kernels.Stream, spec tensorSpec) (kernels.Tensor, error) {
+func (n noise) held(spec tensorSpec) (kind string, bytes int64) {
 	if spec.vector() {
-		t, err := dev.NewWeight(spec.name, kernels.F32, 1, spec.cols)
+		return kernels.F32.String(), n.bytes(spec)
+	}
+	return kernels.BF16.String(), n.bytes(spec)
+}
+
+func (n noise) load(dev kernels.Device, s kernels.Stream, _ []tensorSpec) loader {
+	return drawing{n, dev, s}
+}
+
+// drawing has a device make tensors.
+type drawing struct {
+	noise
+	dev kernels.Device
+	s   kernels.Stream
+}
+
+func (d drawing) put(spec tensorSpec) (kernels.Tensor, error) {
+	if spec.vector() {
+		t, err := d.dev.NewWeight(spec.name, kernels.F32, 1, spec.cols)
 		if err == nil {
-			dev.Random(s, t, 0, 1, 0)
+			d.dev.Random(d.s, t, 0, 1, 0)
 		}
 		return t, err
 	}
-	t, err := dev.NewWeight(spec.name, kernels.BF16, spec.rows, spec.cols)
+	t, err := d.dev.NewWeight(spec.name, kernels.BF16, spec.rows, spec.cols)
 	if err == nil {
-		dev.Random(s, t, n.seedOf(spec.name), 0, deviation)
+		d.dev.Random(d.s, t, d.seedOf(spec.name), 0, deviation)
 	}
 	return t, err
 }
+
+func (drawing) end() {}
 
 // seedOf gives each tensor a seed of its own.
 func (n noise) seedOf(name string) uint64 {

@@ -2,10 +2,8 @@ package model
 
 import (
 	"fmt"
-	"unsafe"
 
 	"headinfer/kernels"
-	"headinfer/kernels/cpu/simd"
 	"headinfer/model/tensor"
 )
 
@@ -15,16 +13,26 @@ type source interface {
 	check(spec tensorSpec) error
 	// bytes returns what a checked tensor takes on a device.
 	bytes(spec tensorSpec) int64
-	// put takes a checked tensor to a device: matrices in their own encoding,
-	// vectors as f32 [1, cols]. It is all there when s has run dry.
-	put(dev kernels.Device, s kernels.Stream, spec tensorSpec) (kernels.Tensor, error)
+	// held returns what a checked tensor takes where it comes from.
+	held(spec tensorSpec) (kind string, bytes int64)
+	// load begins to bring checked tensors to a device, in this order, with s.
+	load(dev kernels.Device, s kernels.Stream, specs []tensorSpec) loader
 	close() error
+}
+
+// loader brings tensors to a device.
+type loader interface {
+	// put brings the next tensor: a matrix in its own encoding, a vector as f32 [1,
+	// cols]. It is all there when the stream has run dry.
+	put(spec tensorSpec) (kernels.Tensor, error)
+	// end gives back what loading took. It waits for the stream.
+	end()
 }
 
 // stored is a source that has tensors in files.
 type stored struct {
 	path   string
-	lookup func(name string) (tensor.Tensor, bool) // by Hugging Face's names
+	lookup finder
 	closer func() error
 }
 
@@ -47,19 +55,21 @@ func (f *stored) bytes(spec tensorSpec) int64 {
 		return 4 * int64(spec.cols)
 	}
 	t, _ := f.lookup(spec.name)
+	if t.Decode != nil {
+		return int64(spec.rows) * rowBytes(t)
+	}
 	return int64(len(t.Data))
 }
 
-func (f *stored) put(dev kernels.Device, _ kernels.Stream, spec tensorSpec) (kernels.Tensor, error) {
+// rowBytes returns the bytes of a checked matrix's row.
+func rowBytes(t tensor.Tensor) int64 {
+	return int64(t.Shape[len(t.Shape)-1] / t.DType.Block() * t.DType.BlockBytes())
+}
+
+func (f *stored) held(spec tensorSpec) (kind string, bytes int64) {
 	t, _ := f.lookup(spec.name)
-	if !spec.vector() {
-		return dev.Weight(t.Name, t.Data, t.DType, spec.rows, spec.cols)
+	if t.Decode != nil {
+		return "fp8", spec.elements() // a byte each
 	}
-	// Norms are tiny, and every device takes them in f32.
-	values := make([]float32, spec.cols)
-	if err := simd.Dequantize(values, t.Data, t.DType); err != nil {
-		return kernels.Tensor{}, fmt.Errorf("%s: tensor %s: %w", f.path, t.Name, err)
-	}
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
-	return dev.Weight(t.Name, raw, kernels.F32, 1, len(values))
+	return t.DType.String(), int64(len(t.Data))
 }

@@ -34,10 +34,15 @@ func (m Model) layerWeights() float64 {
 
 // AttentionFlops returns the multiplications and additions of a prompt's
 // attention: two products, each two a query, key and element of the heads,
-// over the causal half of the matrix.
+// over the causal half of the matrix, or the window's part of it.
 func (m Model) AttentionFlops(tokens int) float64 {
 	n, width := float64(tokens), float64(m.Heads*m.HeadDim)
-	return float64(m.Layers) * 4 * width * n * (n + 1) / 2
+	pairs := float64(m.Layers-m.Local) * n * (n + 1) / 2
+	if m.Local > 0 {
+		seen := float64(min(tokens, m.Window))
+		pairs += float64(m.Local) * (seen*(seen+1)/2 + (n-seen)*seen)
+	}
+	return 4 * width * pairs
 }
 
 // PastTokens returns the sum of what each chunk of a prompt has before it: the
@@ -90,7 +95,7 @@ func (m Model) PrefillLimit(r Rates, tokens int, in, out int64) Limit {
 func (m Model) DecodeLimit(r Rates, context int, in int64) Limit {
 	return Limit{
 		Copy:    seconds(float64(in), r.CopyIn),
-		Compute: seconds(float64(m.ReadPerToken()+m.KV(context)), r.Read),
+		Compute: seconds(float64(m.ReadPerToken()+m.KV(context)+m.Recent(context)), r.Read),
 	}
 }
 

@@ -9,6 +9,9 @@ type Model struct {
 	WeightBytes                                         int64
 	ElementBytes                                        int64 // of activations, keys and values
 	Tied                                                bool  // the embedding is the output matrix too
+	Rotary                                              int   // f32 numbers a token in the rotary tables; 0: HeadDim
+	// Local layers see Window tokens, the last ones, and keep them on the device.
+	Local, Window int
 }
 
 // Method is a shape of the tiles (the first table of the design notes).
@@ -46,11 +49,19 @@ func Standard() Method { return Method{} }
 // TokenKV returns the cache of one token in one KV head of one layer: K and V.
 func (m Model) TokenKV() int64 { return 2 * int64(m.HeadDim) * m.ElementBytes }
 
-// KV returns the whole cache of some tokens.
+// KV returns the whole cache of some tokens, of the layers that keep all.
 func (m Model) KV(tokens int) int64 { return m.cache(tokens, m.TokenKV()) }
 
 func (m Model) cache(tokens int, token int64) int64 {
-	return int64(m.Layers) * int64(m.KVHeads) * int64(tokens) * token
+	return int64(m.Layers-m.Local) * int64(m.KVHeads) * int64(tokens) * token
+}
+
+// Recent returns what layers with a window keep of a text of some tokens.
+func (m Model) Recent(tokens int) int64 {
+	if m.Local == 0 {
+		return 0
+	}
+	return int64(m.Local) * int64(m.KVHeads) * int64(min(tokens, m.Window-1)) * m.TokenKV()
 }
 
 // CachedToken is TokenKV as a method keeps it.
@@ -69,7 +80,11 @@ func (m Model) CachedToken(how Method) int64 {
 func (m Model) Activations(rows, segments int) int64 {
 	width, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
 	elements := rows*(2*m.Hidden+max(2*width+2*kv, 2*m.FFN)+4*kv) + segments*2*m.Hidden
-	floats := rows*(m.HeadDim+m.Heads) + segments*m.Vocab
+	rotary := m.Rotary
+	if rotary == 0 {
+		rotary = m.HeadDim
+	}
+	floats := rows*(rotary+m.Heads) + segments*m.Vocab
 	return int64(elements)*m.ElementBytes + int64(floats)*4
 }
 
@@ -80,7 +95,10 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 	if how.Chunk > 0 {
 		rows = min(how.Chunk, prompt)
 	}
-	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1)}
+	use := Memory{Weights: m.WeightBytes, Activations: m.Activations(rows, 1), KV: m.Recent(tokens)}
+	if m.Local == m.Layers && m.Layers > 0 {
+		return use // there are no tiles
+	}
 	token, group := m.CachedToken(how), m.KVHeads
 	if how.Group > 0 {
 		group = min(how.Group, m.KVHeads)
@@ -90,7 +108,7 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		// what a pass makes of its own tokens, and what attention takes of a tile.
 		records := (rows + how.ScaleGroup - 1) / how.ScaleGroup * how.ScaleGroup
 		tokens = tokens / how.ScaleGroup * how.ScaleGroup
-		use.KV = m.KV(how.ScaleGroup) + int64(group)*int64(records)*token
+		use.KV += m.KV(how.ScaleGroup) + int64(group)*int64(records)*token
 	}
 	span := tokens
 	if how.Span > 0 {

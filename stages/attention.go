@@ -2,7 +2,6 @@ package stages
 
 import (
 	"context"
-	"math"
 
 	"headinfer/config"
 	"headinfer/graph"
@@ -45,7 +44,8 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		LSE:     p.LSE.RowRange(firstHead, lastHead).ColRange(rows.From, rows.To),
 		Group:   p.Group,
 		HeadDim: p.HeadDim,
-		Scale:   float32(1 / math.Sqrt(float64(p.HeadDim))),
+		Scale:   p.Scale,
+		SoftCap: p.SoftCap,
 		Merge:   !t.First,
 	}
 	out := args.Out
@@ -65,6 +65,10 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 			}
 			h.giveBack(t) // the copy is all that is attended to
 		}
+		if t.Local {
+			args.Window = h.plain.Local.Window
+			t.past = h.recent(t)
+		}
 		args.KV, args.Causal = t.past, t.Last
 		if t.Last {
 			args.KV = append(args.KV, h.own(t)...)
@@ -81,7 +85,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		return err
 	}
 	h.giveBack(t)
-	if h.encodes() {
+	if h.encodes() || t.Local {
 		p.Compute.Record(h.attended[t.Layer%2])
 	}
 	return emit(Attended{t})
@@ -92,14 +96,27 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 func (h *HeadLoop) own(t *tile) []kernels.KV {
 	rows := t.pass.Rows[t.Segment]
 	own := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
+	if t.Local {
+		return []kernels.KV{own}
+	}
 	if tail := t.pass.Segments[t.Segment].Sequence.Tail(t.Layer); tail.Tokens > 0 {
 		return []kernels.KV{tail.HeadRange(t.Head.From, t.Head.To), own}
 	}
 	return []kernels.KV{own}
 }
 
+// recent returns what a layer with a window has kept for the pass's tokens.
+func (h *HeadLoop) recent(t *tile) []kernels.KV {
+	sequence := t.pass.Segments[t.Segment].Sequence
+	past := sequence.Tokens()
+	return sequence.Recent(t.Layer, past-h.plain.Local.Seen(past), past)
+}
+
 // mass returns where a cache that drops tokens adds up what they receive.
 func (h *HeadLoop) mass(t *tile) (kernels.Tensor, bool) {
+	if t.Local {
+		return kernels.Tensor{}, false
+	}
 	tokens := t.pass.Past[t.Segment] + t.pass.Rows[t.Segment].Len()
 	return t.pass.Segments[t.Segment].Sequence.Mass(t.Layer, t.Head.From, t.Head.To, tokens)
 }

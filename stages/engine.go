@@ -108,6 +108,7 @@ type Text struct {
 	ID       string
 	Tokens   []int32 // those in the cache
 	Sequence *transfer.Sequence
+	length   int // of the prompt: what a rotary embedding may depend on
 	engine   *Engine
 	once     sync.Once
 }
@@ -142,6 +143,9 @@ func (t *Text) Prefill(ctx context.Context, tokens []int32, chunk, room int) ([]
 		chunk = len(tokens)
 	}
 	t.Sequence.Expect(len(t.Tokens) + len(tokens) + room)
+	if t.length == 0 {
+		t.length = len(tokens)
+	}
 	var logits []float32
 	for done := 0; done < len(tokens); {
 		next := tokens[done:min(done+chunk, len(tokens))]
@@ -210,7 +214,7 @@ func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, t
 	}()
 	past := t.Sequence.Tokens()
 	e.timeline.Begin(kind, transfer.Range{From: past, To: past + len(tokens)})
-	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens}}, want)
+	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens, Length: t.length}}, want)
 	if err != nil {
 		return nil, e.explain(err)
 	}

@@ -82,6 +82,10 @@ func (e *Engine) newFiller(sequence *transfer.Sequence, tokens int) (*filler, er
 
 // fill makes a layer's.
 func (f *filler) fill(ctx context.Context, layer int) error {
+	if f.sequence.Slides(layer) {
+		f.recent(layer)
+		return nil
+	}
 	heads, record := f.plain.KVHeads, f.loop.shape.DType.Block()
 	stored := f.tokens / record * record
 	for lo := 0; lo < stored; lo += f.step {
@@ -112,6 +116,21 @@ func (f *filler) fill(ctx context.Context, layer int) error {
 		f.dev.CopyWithin(f.stream, to.Values(), made.Values())
 	}
 	return nil
+}
+
+// recent makes what a layer with a window keeps.
+func (f *filler) recent(layer int) {
+	for hi := f.tokens; hi > f.tokens-f.plain.Local.Seen(f.tokens); {
+		n := min(f.step, hi-(f.tokens-f.plain.Local.Seen(f.tokens)))
+		made := f.random(n)
+		for _, to := range f.sequence.Recent(layer, hi-n, hi) {
+			part := made.TokenRange(0, to.Tokens)
+			f.dev.CopyWithin(f.stream, to.Keys(), part.Keys())
+			f.dev.CopyWithin(f.stream, to.Values(), part.Values())
+			made = made.TokenRange(to.Tokens, made.Tokens)
+		}
+		hi -= n
+	}
 }
 
 // random makes n tokens' keys and values.

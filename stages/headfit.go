@@ -24,6 +24,9 @@ func (b tileBytes) sum(slots int) int64 {
 // bytesOf returns what tiles of tokens take in a pass, of which a head's past
 // in the end merges or not.
 func (h *HeadLoop) bytesOf(p *model.Pass, tokens int, merges bool) (b tileBytes) {
+	if h.shape.Full() == 0 {
+		return b // every layer has a window, which lies on the device
+	}
 	if h.ring != nil && h.onHost {
 		b.slot = h.shape.SlotBytes(1, tokens)
 	}

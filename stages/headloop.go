@@ -208,7 +208,8 @@ func (h *HeadLoop) NewSequence() *transfer.Sequence {
 	} else {
 		s = transfer.NewDeviceSequence(h.shape, h.dev)
 	}
-	if h.encodes() {
+	s.KeepRecent(h.dev, h.copyOut, h.plain.DType)
+	if h.encodes() && h.shape.Full() > 0 {
 		s.KeepTail(h.dev, h.plain.DType)
 	}
 	if h.heavy != (transfer.Heavy{}) {

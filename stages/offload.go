@@ -60,13 +60,17 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 		if h.onHost {
 			move = h.dev.CopyOut
 		}
-		if h.encodes() {
+		switch {
+		case t.Local:
+			h.copyOut.Wait(h.attended[set])
+			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keepRecent(t) })
+		case h.encodes():
 			h.copyOut.Wait(h.attended[set])
 			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { err = h.encode(t, move) })
 			if err != nil {
 				return err
 			}
-		} else {
+		default:
 			h.copyOut.Wait(h.projected[set])
 			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keep(t, move) })
 		}
@@ -81,6 +85,20 @@ func (h *HeadLoop) keep(t *tile, move mover) {
 	rows, past := t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
 	from := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
 	h.store(t, past, from, move)
+}
+
+// keepRecent enqueues the copies of what a layer with a window keeps of the
+// pass's own keys and values. Attention must have read what lies there.
+func (h *HeadLoop) keepRecent(t *tile) {
+	rows, sequence := t.pass.Rows[t.Segment], t.pass.Segments[t.Segment].Sequence
+	end := sequence.Tokens() + rows.Len()
+	kept := min(rows.Len(), h.plain.Local.Seen(end))
+	from := t.pass.NewKV(t.Layer).TokenRange(rows.To-kept, rows.To)
+	at := 0
+	for _, to := range sequence.Recent(t.Layer, end-kept, end) {
+		h.move(h.dev.CopyWithin, to, from.TokenRange(at, at+to.Tokens))
+		at += to.Tokens
+	}
 }
 
 // mover is one of a device's copies.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"headinfer/kernels"
+	"headinfer/model"
 	"headinfer/plan"
 )
 
@@ -57,10 +58,23 @@ func (e *Engine) Report() Report {
 
 // PlanModel describes the engine's model for plan's arithmetic.
 func PlanModel(e *Engine) plan.Model {
-	c := e.Checkpoint.Config
-	return plan.Model{
+	return PlanConfig(e.Checkpoint.Config, e.Device.Ledger().Usage().Now[kernels.Weights], e.Device.Info().Activations)
+}
+
+// PlanConfig describes a model whose weights take some bytes for plan's
+// arithmetic, with activations of a type.
+func PlanConfig(c model.Config, weights int64, activations kernels.DType) plan.Model {
+	m := plan.Model{
 		Layers: c.Layers, Hidden: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.FFN, Vocab: c.Vocab,
-		WeightBytes:  e.Device.Ledger().Usage().Now[kernels.Weights],
-		ElementBytes: int64(e.Device.Info().Activations.BlockBytes()), Tied: c.Tied,
+		WeightBytes: weights, ElementBytes: int64(activations.BlockBytes()), Tied: c.Tied, Rotary: c.Rope.Dim, Window: c.Window,
 	}
+	if c.LocalRope != nil {
+		m.Rotary += c.LocalRope.Dim
+	}
+	for l := range c.Sliding {
+		if c.Sliding[l] {
+			m.Local++
+		}
+	}
+	return m
 }

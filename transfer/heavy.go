@@ -122,6 +122,9 @@ func (s *Sequence) Evict() error {
 	}
 	masses := unsafe.Slice((*float32)(host.Data), host.Rows*host.Cols)
 	for layer := range s.shape.Layers {
+		if s.shape.local(layer) {
+			continue // keeps its window, whatever it receives
+		}
 		for head := range s.shape.KVHeads {
 			mass := masses[(layer*s.shape.KVHeads+head)*e.capacity:][:e.capacity]
 			kept := e.choose(mass[:s.stored])
@@ -167,7 +170,7 @@ func (s *Sequence) gather(layer, head int, kept []int32) {
 			table := kernels.Matrix(side(piece).Data, s.shape.DType, piece.Tokens, s.shape.HeadDim)
 			// As many at a time as the device is prepared for.
 			for some := range slices.Chunk(ids, e.rows) {
-				e.dev.Embed(e.stream, all.RowRange(done, done+len(some)), table, some)
+				e.dev.Embed(e.stream, all.RowRange(done, done+len(some)), table, some, 1)
 				done += len(some)
 			}
 			first += piece.Tokens

@@ -16,7 +16,32 @@ type Shape struct {
 	KVHeads int
 	HeadDim int
 	DType   kernels.DType
+	Local   *Local // nil: every layer keeps all tokens
 }
+
+// Local says which layers see the last tokens only, and how many, a token itself
+// included (sliding window attention). What they keep never leaves the device.
+type Local struct {
+	Window int
+	Layers []bool
+}
+
+// local reports whether a layer has a window.
+func (s Shape) local(layer int) bool { return s.Local != nil && s.Local.Layers[layer] }
+
+// full returns how many of the layers before one keep all tokens.
+func (s Shape) full(layer int) int {
+	n := 0
+	for l := range layer {
+		if !s.local(l) {
+			n++
+		}
+	}
+	return n
+}
+
+// Full returns how many layers keep all tokens.
+func (s Shape) Full() int { return s.full(s.Layers) }
 
 // TokenBytes returns the bytes of K and V of one token in one KV head of one
 // layer, on average if they are encoded in records of several tokens.
@@ -24,9 +49,10 @@ func (s Shape) TokenBytes() int64 {
 	return 2 * int64(s.HeadDim) / int64(s.DType.Block()) * int64(s.DType.BlockBytes())
 }
 
-// Bytes returns the bytes of the whole cache of some tokens.
+// Bytes returns the bytes of the cache of some tokens, without what layers with
+// a window keep.
 func (s Shape) Bytes(tokens int) int64 {
-	return int64(s.Layers) * int64(s.KVHeads) * int64(tokens) * s.TokenBytes()
+	return int64(s.Full()) * int64(s.KVHeads) * int64(tokens) * s.TokenBytes()
 }
 
 // Sequence is the key–value cache of one text. It has one writer. Its blocks
@@ -45,6 +71,7 @@ type Sequence struct {
 	goal     int // tokens that the text is expected to have in the end
 	tail     tail
 	evict    *evictor // nil: nothing is dropped
+	recent   recent
 }
 
 // chain is one layer's blocks in order of position.
@@ -112,7 +139,9 @@ func (s *Sequence) Stored() int { return s.stored }
 func (s *Sequence) Capacity() int { return s.capacity }
 
 // Fits reports whether the text can have so many tokens without another block.
-func (s *Sequence) Fits(tokens int) bool { return s.blocked(tokens) <= s.capacity }
+func (s *Sequence) Fits(tokens int) bool {
+	return s.blocked(tokens) <= s.capacity && s.recent.fits(tokens)
+}
 
 // Expect says how many tokens the text will have in the end.
 func (s *Sequence) Expect(tokens int) { s.goal = max(s.goal, tokens) }
@@ -148,6 +177,9 @@ func (s *Sequence) Extend(tokens, rows int) error {
 	if err := s.tail.fit(s.shape); err != nil {
 		return err
 	}
+	if err := s.recent.fit(s.shape, max(tokens, s.goal)); err != nil {
+		return err
+	}
 	need, whole := s.blocked(tokens), max(s.blocked(tokens), s.blocked(s.goal))
 	if s.evict != nil {
 		most := s.evict.Kept() + rows
@@ -170,7 +202,7 @@ func (s *Sequence) Extend(tokens, rows int) error {
 		return err
 	}
 	if more := s.next() - s.capacity; more > 0 {
-		s.ahead(2*int(s.blockBytes(more)), s.shape.Layers)
+		s.ahead(2*int(s.blockBytes(more)), s.shape.Full())
 	}
 	return nil
 }
@@ -203,22 +235,29 @@ func (s *Sequence) Reserve(tokens int) error {
 		return err
 	}
 	bytes := s.blockBytes(more)
-	made := make([]*block, 0, s.shape.Layers)
+	made := make([]*block, s.shape.Layers)
 	for l := range s.layers {
+		if s.shape.local(l) {
+			continue
+		}
 		k, v, release, err := s.place(bytes, fmt.Sprintf("KV cache of %d tokens, layer %d of %d", tokens, l+1, s.shape.Layers))
 		if err != nil {
-			for _, b := range made {
-				b.release()
+			for _, b := range made[:l] {
+				if b != nil {
+					b.release()
+				}
 			}
 			return err
 		}
-		made = append(made, &block{release: release, kv: kernels.KV{
+		made[l] = &block{release: release, kv: kernels.KV{
 			K: k, V: v, DType: s.shape.DType, Heads: s.shape.KVHeads,
 			Tokens: more, HeadDim: s.shape.HeadDim, HeadStride: more * s.shape.HeadDim,
-		}})
+		}}
 	}
 	for l, b := range made {
-		s.layers[l] = append(s.layers[l], b)
+		if b != nil {
+			s.layers[l] = append(s.layers[l], b)
+		}
 	}
 	s.capacity = tokens
 	return nil
@@ -257,5 +296,6 @@ func (s *Sequence) Release() {
 	}
 	s.tail.release()
 	s.evict.release()
+	s.recent.release()
 	s.tokens, s.stored, s.capacity, s.goal = 0, 0, 0, 0
 }

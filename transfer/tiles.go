@@ -14,6 +14,7 @@ type Tile struct {
 	Token   Range // of the past; empty if there is none
 	First   bool  // of the tiles of its segment, layer and heads
 	Last    bool  // of these; the pass's own keys and values go with it
+	Local   bool  // the layer has a window: all of its heads are one tile, and Token is empty
 }
 
 // Range is the half-open interval [From, To).
@@ -96,6 +97,12 @@ func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
 	var tiles []Tile
 	for layer := range shape.Layers {
 		for segment, past := range pasts {
+			if shape.local(layer) {
+				tiles = append(tiles, Tile{
+					Segment: segment, Layer: layer, Head: Range{0, shape.KVHeads}, First: true, Last: true, Local: true,
+				})
+				continue
+			}
 			window, all := c.tokens(c.Keep, past), c.tokens(Keep{}, past)
 			for head := 0; head < shape.KVHeads; {
 				// Heads of one tile are of one kind.

@@ -121,6 +121,11 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 // measureAll is run, once it is clear what to measure.
 func (o *benchOptions) measureAll(ctx context.Context, all []benchPipeline, trace *traceFile, log zerolog.Logger) (*benchReport, error) {
 	var err error
+	for _, p := range all {
+		if err := fetchModel(ctx, p.pipeline, log); err != nil {
+			return nil, err
+		}
+	}
 	report := &benchReport{Machine: thisMachine()}
 	if o.limits {
 		if report.Rates, err = o.measureRates(all[0], log); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -33,7 +34,12 @@ func startEngine(p *pipeline, dev kernels.Device, log zerolog.Logger) (e *stages
 	if err != nil {
 		return nil, nil, errors.Join(usage(err), dev.Close())
 	}
+	loading := newLoading(os.Stderr, log)
+	if !checkpoint.Random { // these are only enqueued as they are told of
+		checkpoint.Loading = loading.show
+	}
 	e, err = stages.NewEngine(checkpoint, dev, stages.EngineOptions{Heads: p.heads, HostMemory: int64(p.Device.HostMemory), KeepSpans: p.trace})
+	loading.stop()
 	if err != nil {
 		if _, ok := errors.AsType[*stages.HeadsError](err); ok {
 			err = usage(err)

@@ -218,6 +218,9 @@ func (o *evalOptions) prepare(ctx context.Context, log zerolog.Logger) (methods 
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := fetchModel(ctx, first, log); err != nil {
+		return nil, nil, err
+	}
 	checkpoint, err := model.Open(first.Model.Path)
 	if err != nil {
 		return nil, nil, usage(err)
@@ -226,6 +229,9 @@ func (o *evalOptions) prepare(ctx context.Context, log zerolog.Logger) (methods 
 	for _, name := range o.methods {
 		m, err := o.loadTasks(name, checkpoint.ChatTemplate != "")
 		if err != nil {
+			return nil, nil, err
+		}
+		if err := fetchModel(ctx, m.pipeline, log); err != nil {
 			return nil, nil, err
 		}
 		methods = append(methods, m)

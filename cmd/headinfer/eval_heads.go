@@ -184,6 +184,9 @@ func (o *evalOptions) makeQuestions(ctx context.Context, p *headsPlan, log zerol
 	if err != nil {
 		return err
 	}
+	if err := fetchModel(ctx, plain, log); err != nil {
+		return err
+	}
 	checkpoint, err := model.Open(plain.Model.Path)
 	if err != nil {
 		return usage(err)

@@ -87,7 +87,7 @@ func (o *evalOptions) measurePerplexity(ctx context.Context, log zerolog.Logger)
 	if err := o.checkPerplexity(); err != nil {
 		return nil, err
 	}
-	methods, texts, err := o.preparePerplexity()
+	methods, texts, err := o.preparePerplexity(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -114,10 +114,13 @@ func (o *evalOptions) measurePerplexity(ctx context.Context, log zerolog.Logger)
 }
 
 // preparePerplexity reads the methods and makes the texts.
-func (o *evalOptions) preparePerplexity() (methods []evalMethod, texts []forcedText, err error) {
+func (o *evalOptions) preparePerplexity(ctx context.Context, log zerolog.Logger) (methods []evalMethod, texts []forcedText, err error) {
 	for _, name := range o.methods {
 		m, err := o.loadTasks(name, false)
 		if err != nil {
+			return nil, nil, err
+		}
+		if err := fetchModel(ctx, m.pipeline, log); err != nil {
 			return nil, nil, err
 		}
 		methods = append(methods, m)

@@ -53,7 +53,7 @@ chunked-prefill, decode, prefetch, attention and offload: for instance
 			return generate(c.Context(), p, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	c.Flags().StringVarP(&modelPath, "model", "m", "", "the model: builtin, a directory, a .gguf file, or random:NAME")
+	c.Flags().StringVarP(&modelPath, "model", "m", "", "the model: builtin, a directory, a .gguf file, hf:OWNER/NAME, or random:NAME")
 	c.Flags().StringVarP(&document, "file", "f", "", "a document to put before the prompt")
 	o.flags(c)
 	return c
@@ -121,6 +121,9 @@ func (p *printer) Text(_, text string) {
 }
 
 func generate(ctx context.Context, p *pipeline, out, errOut io.Writer) (err error) {
+	if err := fetchModel(ctx, p, newLogger(errOut)); err != nil {
+		return err
+	}
 	log := newLogger(errOut).Level(zerolog.WarnLevel)
 	engine, done, err := openEngine(p, log)
 	if err != nil {

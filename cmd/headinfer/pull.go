@@ -110,6 +110,27 @@ func openHub(name string, log zerolog.Logger) (*hub.Hub, hub.Model, error) {
 	return h, m, nil
 }
 
+// fetchModel makes a pipeline's model one that lies on this machine: a model of
+// the hub is fetched if need be, and the log says how that goes.
+func fetchModel(ctx context.Context, p *pipeline, log zerolog.Logger) error {
+	if !hub.IsPath(p.Model.Path) {
+		return nil
+	}
+	h, m, err := openHub(p.Model.Path, log)
+	if err != nil {
+		return usage(err)
+	}
+	watch := &pullLog{log: log, model: m.String()}
+	h.Progress = watch.show
+	path, err := h.Find(ctx, m)
+	watch.end(err)
+	if err != nil {
+		return hubError(ctx, err)
+	}
+	p.Model.Path = path
+	return nil
+}
+
 // hubError gives an error of the hub its exit code.
 func hubError(ctx context.Context, err error) error {
 	switch {

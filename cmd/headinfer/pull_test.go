@@ -150,7 +150,7 @@ documents:
 heads: [prefetch, attention, offload]
 `)
 	_, stderr, code := withHub(t, dir, endpoint, "run", "p.yaml")
-	if code != 0 || !strings.Contains(stderr, `"model":"owner/tiny"`) {
+	if code != 0 || !strings.Contains(stderr, "model fetched") || !strings.Contains(stderr, `"model":"owner/tiny","device"`) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if got := readAnswers(t, filepath.Join(dir, "out/answers.jsonl")); len(got) != 1 || got[0].AnswerTokens != 3 {

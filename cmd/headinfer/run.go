@@ -68,6 +68,9 @@ but for the documents in the dead letters, 130 interrupted.`,
 
 // execute runs a checked pipeline. The summary is nil if the run never started.
 func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile) (s *summary, err error) {
+	if err := fetchModel(ctx, p, log); err != nil {
+		return nil, err
+	}
 	engine, done, err := openEngine(p, log)
 	if err != nil {
 		return nil, err

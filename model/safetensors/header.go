@@ -25,12 +25,19 @@ var dtypes = map[string]kernels.DType{"F32": kernels.F32, "F16": kernels.F16, "B
 // entry is a tensor as the header gives it.
 type entry struct {
 	tensor.Tensor
-	at       int // of the entry's end in the file, for errors
-	from, to int // bytes from the start of the data
+	fp8      *[256]float32 // what its bytes stand for, if they are fp8
+	file     string        // for errors
+	at       int           // of the entry's end in the file, for errors
+	from, to int           // bytes from the start of the data
+}
+
+// wrong is an error of what the header says of the tensor.
+func (e *entry) wrong(kind error, format string, args ...any) error {
+	return &FileError{e.file, e.at, fmt.Sprintf("tensor %q", shorten(e.Name)), fmt.Sprintf(format, args...), kind}
 }
 
 // parse reads one file and returns its tensors in the order of their bytes.
-func parse(name string, data []byte) ([]tensor.Tensor, error) {
+func parse(name string, data []byte) ([]entry, error) {
 	length, err := headerLength(name, data)
 	if err != nil {
 		return nil, err
@@ -128,14 +135,20 @@ func (d *document) entry() (entry, error) {
 	case len(offsets) != 2 || offsets[0] > offsets[1]:
 		return e, d.damaged("data_offsets %v, and they must be where the data begins and where it ends; the file is damaged", offsets)
 	}
-	e.at, e.from, e.to = d.at(), offsets[0], offsets[1]
+	e.file, e.at, e.from, e.to = d.file, d.at(), offsets[0], offsets[1]
 	var ok bool
 	if e.DType, ok = dtypes[dtype]; !ok {
-		return e, &FileError{d.file, d.at(), d.place, fmt.Sprintf("dtype %s is not read, only F32, F16 and BF16; convert the tensor to one of these", shorten(dtype)), ErrUnsupported}
+		if e.fp8, ok = fp8Formats[dtype]; !ok {
+			return e, &FileError{d.file, d.at(), d.place, fmt.Sprintf("dtype %s is not read, only F32, F16, BF16, F8_E4M3 and F8_E5M2; convert the tensor to one of these", shorten(dtype)), ErrUnsupported}
+		}
+		e.DType = decodedFP8
 	}
 	size, err := tensor.Size(e.DType, e.Shape)
 	if err != nil {
 		return e, d.damaged("%v; the file is damaged", err)
+	}
+	if e.fp8 != nil {
+		size /= decodedFP8.BlockBytes() // one byte an element
 	}
 	if size != e.to-e.from {
 		return e, d.damaged("%s %s takes %d bytes, and data_offsets %v hold %d; the file is damaged", dtype, tensor.FormatShape(e.Shape), size, offsets, e.to-e.from)
@@ -145,17 +158,15 @@ func (d *document) entry() (entry, error) {
 
 // place gives the tensors their bytes, and fails unless together they are
 // exactly the bytes after the header.
-func place(name string, entries []entry, data []byte, start int) ([]tensor.Tensor, error) {
+func place(name string, entries []entry, data []byte, start int) ([]entry, error) {
 	slices.SortFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.Name, b.Name))
 	})
-	tensors := make([]tensor.Tensor, len(entries))
 	body := data[start:]
 	end := 0
-	for i, e := range entries {
-		fail := func(format string, args ...any) ([]tensor.Tensor, error) {
-			return nil, &FileError{name, e.at, fmt.Sprintf("tensor %q", shorten(e.Name)), fmt.Sprintf(format, args...), ErrDamaged}
-		}
+	for i := range entries {
+		e := &entries[i]
+		fail := func(format string, args ...any) ([]entry, error) { return nil, e.wrong(ErrDamaged, format, args...) }
 		switch {
 		case e.from < end:
 			return fail("data_offsets [%d %d] overlap the tensor %q, which ends at %d; the file is damaged", e.from, e.to, shorten(entries[i-1].Name), end)
@@ -165,13 +176,12 @@ func place(name string, entries []entry, data []byte, start int) ([]tensor.Tenso
 			return fail("data_offsets [%d %d] pass the end of the data (%d bytes after a header of %d); the file is cut or damaged", e.from, e.to, len(body), start)
 		}
 		e.Data = body[e.from:e.to:e.to]
-		tensors[i] = e.Tensor
 		end = e.to
 	}
 	if end != len(body) {
 		return nil, &FileError{name, start + end, "end of the data", fmt.Sprintf("%d bytes follow that are no tensor's; the file is damaged", len(body)-end), ErrDamaged}
 	}
-	return tensors, nil
+	return entries, nil
 }
 
 // whole returns a token's value if it is a whole number that is not negative and

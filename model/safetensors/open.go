@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"headinfer/model/mapped"
-	"headinfer/model/tensor"
 )
 
 const (
@@ -45,6 +44,9 @@ func Open(path string) (*Set, error) {
 	} else {
 		err = s.openFile(file, nil)
 	}
+	if err == nil {
+		err = s.scale()
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -77,19 +79,19 @@ func find(dir string) (string, error) {
 
 // openFile maps a file and adds those of its tensors that keep allows, or all
 // if that is nil.
-func (s *Set) openFile(path string, keep func(tensor.Tensor) bool) error {
+func (s *Set) openFile(path string, keep func(name string) bool) error {
 	mapping, err := mapped.Open(path)
 	if err != nil {
 		return fmt.Errorf("opening a safetensors checkpoint: %w", err)
 	}
 	s.mappings = append(s.mappings, mapping)
-	tensors, err := parse(path, mapping.Bytes())
+	entries, err := parse(path, mapping.Bytes())
 	if err != nil {
 		return err
 	}
-	for _, t := range tensors {
-		if keep == nil || keep(t) {
-			s.add(t)
+	for _, e := range entries {
+		if keep == nil || keep(e.Name) {
+			s.add(e)
 		}
 	}
 	return nil
@@ -105,7 +107,7 @@ func (s *Set) openIndex(path string) error {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("%s: the shard %s that the index names: %w; download the model again", path, shard, err)
 		}
-		err := s.openFile(file, func(t tensor.Tensor) bool { return shardOf[t.Name] == shard })
+		err := s.openFile(file, func(name string) bool { return shardOf[name] == shard })
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,12 @@
 // A Set is any of these. Shapes are outermost dimension first, as in the file:
 // a linear layer is [rows, cols].
 //
+// A matrix in fp8 (F8_E4M3 or F8_E5M2) must come with a tensor of scales, of the
+// same name and _scale_inv or _scale at its end: one for all of it, one a row, or
+// one for each block of 128 × 128. Its DType is bf16, and its Decode gives what
+// frameworks compute with when they decode such weights: byte times scale in
+// float32, rounded to bf16.
+//
 // A Set owns the memory maps of its files. Tensor.Data aliases them, is
 // read-only, may begin at any address and is valid until Close. A Set does not
 // change after it is made, so any number of goroutines may read it.
@@ -22,7 +28,6 @@ package safetensors
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"headinfer/model/mapped"
 	"headinfer/model/tensor"
@@ -60,28 +65,31 @@ func (e *FileError) Unwrap() error { return e.Kind }
 // Set is the tensors of a checkpoint, whatever files they are in.
 type Set struct {
 	name     string
-	tensors  []tensor.Tensor
-	index    map[string]int // into tensors
+	entries  []entry
+	index    map[string]int // into entries
 	mappings []*mapped.File // none if made by Parse
 }
 
 // Parse reads one file that is in memory already; name stands for it in errors,
 // each of which is a *FileError. Tensors alias data.
 func Parse(name string, data []byte) (*Set, error) {
-	tensors, err := parse(name, data)
+	entries, err := parse(name, data)
 	if err != nil {
 		return nil, err
 	}
 	s := &Set{name: name, index: map[string]int{}}
-	for _, t := range tensors {
-		s.add(t)
+	for _, e := range entries {
+		s.add(e)
+	}
+	if err := s.scale(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Set) add(t tensor.Tensor) {
-	s.index[t.Name] = len(s.tensors)
-	s.tensors = append(s.tensors, t)
+func (s *Set) add(e entry) {
+	s.index[e.Name] = len(s.entries)
+	s.entries = append(s.entries, e)
 }
 
 // Close gives the memory maps back. The tensors' data is invalid afterwards.
@@ -98,7 +106,13 @@ func (s *Set) Name() string { return s.name }
 
 // Tensors returns every tensor, in the order of their bytes within a file, and
 // of the files by name.
-func (s *Set) Tensors() []tensor.Tensor { return slices.Clone(s.tensors) }
+func (s *Set) Tensors() []tensor.Tensor {
+	all := make([]tensor.Tensor, len(s.entries))
+	for i, e := range s.entries {
+		all[i] = e.Tensor
+	}
+	return all
+}
 
 // Tensor returns the tensor of that name.
 func (s *Set) Tensor(name string) (tensor.Tensor, bool) {
@@ -106,5 +120,5 @@ func (s *Set) Tensor(name string) (tensor.Tensor, bool) {
 	if !ok {
 		return tensor.Tensor{}, false
 	}
-	return s.tensors[i], true
+	return s.entries[i].Tensor, true
 }

@@ -1,0 +1,93 @@
+package model
+
+import (
+	"math"
+
+	"headinfer/kernels"
+)
+
+// Gemma 2 (Gemma Team 2024): a norm after attention and feed-forward as well as
+// before, GELU, scaled embeddings, soft caps on scores and logits, and a
+// sliding window in every second layer, from the first on.
+//
+// Gemma 3 (Gemma Team 2025), text only: norms of each head in place of the
+// caps, a window in five layers of six, and a rotary embedding of their own for
+// these.
+
+func gemma2Directory(h *hfConfig, c *Config) (err error) {
+	c.gemma(h.ScoreScale)
+	c.ScoreCap, c.LogitCap = value(h.ScoreCap), value(h.LogitCap)
+	if h.Window != nil {
+		c.slide(*h.Window, h.slides(func(layer int) bool { return layer%2 == 0 }))
+	}
+	c.Rope, err = h.rope(c, h.RopeParameters)
+	return err
+}
+
+func gemma3Directory(h *hfConfig, c *Config) (err error) {
+	c.gemma(h.ScoreScale)
+	c.HeadNorm, c.LogitCap = true, value(h.LogitCap)
+	every := 6
+	if h.WindowPattern != nil && *h.WindowPattern > 0 {
+		every = *h.WindowPattern
+	}
+	if h.Window != nil {
+		c.slide(*h.Window, h.slides(func(layer int) bool { return (layer+1)%every != 0 }))
+	}
+	whole, local := h.RopeParameters, &ropeParameters{Theta: h.LocalTheta}
+	if whole != nil && whole.Full != nil {
+		whole, local = whole.Full, whole.Sliding
+	}
+	if c.Rope, err = h.rope(c, whole); err != nil {
+		return err
+	}
+	if h.RopeTheta == nil && (whole == nil || whole.Theta == nil) {
+		c.Rope.Base = 1e6
+	}
+	c.LocalRope = &Rope{Base: 10000, Dim: c.HeadDim}
+	if local != nil && local.Theta != nil {
+		c.LocalRope.Base = *local.Theta
+	}
+	return nil
+}
+
+// gemma sets what all of them have.
+func (c *Config) gemma(scoreScale *float64) {
+	c.AfterNorm = true
+	c.Activation = kernels.GELUTanh
+	c.Embedding = math.Sqrt(float64(c.Hidden))
+	if scoreScale != nil && *scoreScale > 0 {
+		c.Scale = 1 / math.Sqrt(*scoreScale)
+	}
+}
+
+func gemma2GGUF(g *ggufMeta, c *Config) {
+	c.gemma(nil)
+	if c.Layers == gemma2Largest { // the only one whose heads are not what its scores are scaled by
+		c.Scale = 1 / math.Sqrt(float64(c.Hidden)/float64(c.Heads))
+	}
+	g.optional(&c.ScoreCap, "attn_logit_softcapping")
+	g.optional(&c.LogitCap, "final_logit_softcapping")
+	g.slide(c, func(layer int) bool { return layer%2 == 0 })
+	c.Rope = g.rope(c)
+}
+
+// gemma2Largest and gemma3Largest are the layers of the models of 27 billion
+// parameters.
+const (
+	gemma2Largest = 46
+	gemma3Largest = 62
+)
+
+func gemma3GGUF(g *ggufMeta, c *Config) {
+	c.gemma(nil)
+	if c.Layers == gemma3Largest {
+		c.Scale = 1 / math.Sqrt(float64(c.Hidden)/float64(c.Heads))
+	}
+	c.HeadNorm = true
+	g.optional(&c.LogitCap, "final_logit_softcapping")
+	g.slide(c, func(layer int) bool { return (layer+1)%6 != 0 })
+	c.Rope = g.rope(c)
+	c.LocalRope = &Rope{Base: 10000, Dim: c.HeadDim}
+	g.optional(&c.LocalRope.Base, "rope.freq_base_swa")
+}
