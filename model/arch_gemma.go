@@ -63,12 +63,14 @@ func (c *Config) gemma(scoreScale *float64) {
 
 func gemma2GGUF(g *ggufMeta, c *Config) {
 	c.gemma(nil)
+	// All models' caps, which the first files leave out, as they do the window.
+	c.ScoreCap, c.LogitCap = 50, 30
 	if c.Layers == gemma2Largest { // the only one whose heads are not what its scores are scaled by
 		c.Scale = 1 / math.Sqrt(float64(c.Hidden)/float64(c.Heads))
 	}
 	g.optional(&c.ScoreCap, "attn_logit_softcapping")
 	g.optional(&c.LogitCap, "final_logit_softcapping")
-	g.slide(c, func(layer int) bool { return layer%2 == 0 })
+	c.slide(g.window(4096), func(layer int) bool { return layer%2 == 0 })
 	c.Rope = g.rope(c)
 }
 
@@ -86,7 +88,7 @@ func gemma3GGUF(g *ggufMeta, c *Config) {
 	}
 	c.HeadNorm = true
 	g.optional(&c.LogitCap, "final_logit_softcapping")
-	g.slide(c, func(layer int) bool { return (layer+1)%6 != 0 })
+	c.slide(g.window(0), func(layer int) bool { return (layer+1)%6 != 0 })
 	c.Rope = g.rope(c)
 	c.LocalRope = &Rope{Base: 10000, Dim: c.HeadDim}
 	g.optional(&c.LocalRope.Base, "rope.freq_base_swa")

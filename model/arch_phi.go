@@ -15,7 +15,10 @@ func phi3Directory(h *hfConfig, c *Config) (err error) {
 }
 
 func phi3GGUF(g *ggufMeta, c *Config) {
-	g.slide(c, func(int) bool { return true })
+	// llama.cpp leaves the window out; the model was trained with it.
+	if window := g.window(0); window < c.Context {
+		c.slide(window, func(int) bool { return true })
+	}
 	c.Rope = g.rope(c)
 }
 

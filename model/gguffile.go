@@ -95,14 +95,24 @@ func (g *ggufMeta) refuse(name string) {
 	g.problems = append(g.problems, fmt.Errorf("%s: %s is not supported", g.Name(), key))
 }
 
-// slide gives layers the file's window, if it has one.
-func (g *ggufMeta) slide(c *Config, which func(layer int) bool) {
-	window := 0
+// window returns how many tokens a layer with a window sees, by the file or, if
+// that does not say, otherwise.
+func (g *ggufMeta) window(otherwise int) int {
 	if g.Has(g.key("attention.sliding_window")) {
-		g.number(&window, "attention.sliding_window")
+		g.number(&otherwise, "attention.sliding_window")
 	}
-	if window < c.Context {
-		c.slide(window, which)
+	return otherwise
+}
+
+// refuseBiases says so if the file has a bias that the decoder would leave out.
+func (g *ggufMeta) refuseBiases(c Config) {
+	for _, t := range g.Tensors() {
+		_, part, _ := strings.Cut(strings.TrimPrefix(t.Name, "blk."), ".")
+		used := part == ggufParts[partQBias] || part == ggufParts[partKBias] || part == ggufParts[partVBias]
+		if strings.HasSuffix(t.Name, ".bias") && !(c.Bias && used) {
+			g.problems = append(g.problems, fmt.Errorf("%s: tensor %q: this bias is not supported in a model of architecture %q", g.Name(), t.Name, g.architecture))
+			return
+		}
 	}
 }
 
@@ -140,6 +150,7 @@ func ggufConfig(f *gguf.File) (Config, architecture, error) {
 	g.refuse("expert_count")
 	if len(g.problems) == 0 && c.Layers <= maxLayers && c.HeadDim <= maxDim {
 		a.gguf(g, &c)
+		g.refuseBiases(c)
 	}
 	return c, a, errors.Join(g.problems...)
 }

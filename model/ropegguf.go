@@ -10,6 +10,9 @@ func (g *ggufMeta) rope(c *Config) Rope {
 		g.number(&r.Dim, "rope.dimension_count")
 	}
 	kind := "none"
+	if g.Has(g.key("rope.scaling.factor")) {
+		kind = "linear" // what a file means that says no more
+	}
 	if key := g.key("rope.scaling.type"); g.Has(key) {
 		var err error
 		if kind, err = g.String(key); err != nil {
@@ -43,13 +46,26 @@ func (g *ggufMeta) rope(c *Config) Rope {
 		r.Scaling, r.BetaFast, r.BetaSlow = kind, 32, 1
 		g.optional(&r.BetaFast, "rope.scaling.yarn_beta_fast")
 		g.optional(&r.BetaSlow, "rope.scaling.yarn_beta_slow")
-		if r.Attention == 0 {
-			r.Attention = yarnAttention(r.Factor, 1)
-		}
+		g.yarnAttention(&r)
 	default:
 		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), kind))
 	}
 	return r
+}
+
+// yarnAttention sets yarn's factor of what is rotated: config.json's own, or else
+// the usual one, divided by that of mscale_all_dim. attn_factor multiplies it.
+func (g *ggufMeta) yarnAttention(r *Rope) {
+	attention, all := yarnAttention(r.Factor, 1), 0.0
+	g.optional(&all, "rope.scaling.yarn_log_multiplier")
+	if all > 0 {
+		attention /= yarnAttention(r.Factor, all)
+	}
+	g.optional(&attention, "rope.scaling.yarn_attn_factor")
+	if r.Attention > 0 {
+		attention *= r.Attention
+	}
+	r.Attention = attention
 }
 
 // factors reads a tensor that divides each rotary frequency.
