@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 
 	"headinfer/kernels"
@@ -36,7 +37,13 @@ func gemma3Directory(h *hfConfig, c *Config) (err error) {
 	}
 	whole, local := h.RopeParameters, &ropeParameters{Theta: h.LocalTheta}
 	if whole != nil && whole.Full != nil {
-		whole, local = whole.Full, whole.Sliding
+		if whole.Sliding != nil {
+			local = whole.Sliding
+		}
+		whole = whole.Full
+	}
+	if kind := local.kind(h.ModelType); kind != "" || local.Share != nil {
+		return fmt.Errorf("%s: a rotary embedding of type %q for layers with a window is not supported; supported: default", h.path, kind)
 	}
 	if c.Rope, err = h.rope(c, whole); err != nil {
 		return err
@@ -45,7 +52,7 @@ func gemma3Directory(h *hfConfig, c *Config) (err error) {
 		c.Rope.Base = 1e6
 	}
 	c.LocalRope = &Rope{Base: 10000, Dim: c.HeadDim}
-	if local != nil && local.Theta != nil {
+	if local.Theta != nil {
 		c.LocalRope.Base = *local.Theta
 	}
 	return nil

@@ -29,8 +29,8 @@ func phi3Whole(c Config, name string) (whole string, r rows) {
 		part, whole string
 		rows        rows
 	}{
-		{partQ, partQKV, rows{0, q}}, {partK, partQKV, rows{q, q + kv}}, {partV, partQKV, rows{q + kv, q + 2*kv}},
-		{partGate, partGateUp, rows{0, c.FFN}}, {partUp, partGateUp, rows{c.FFN, 2 * c.FFN}},
+		{partQ, partQKV, rows{0, q, q + 2*kv}}, {partK, partQKV, rows{q, q + kv, q + 2*kv}}, {partV, partQKV, rows{q + kv, q + 2*kv, q + 2*kv}},
+		{partGate, partGateUp, rows{0, c.FFN, 2 * c.FFN}}, {partUp, partGateUp, rows{c.FFN, 2 * c.FFN, 2 * c.FFN}},
 	} {
 		if layer, ok := strings.CutSuffix(name, part.part); ok {
 			return layer + part.whole, part.rows

@@ -1,5 +1,7 @@
 package model
 
+import "fmt"
+
 // Qwen2 and Qwen2.5 (Yang et al. 2024): Llama with biases of queries, keys and
 // values. Files can ask for a sliding window in the later layers.
 //
@@ -17,11 +19,11 @@ func qwen3Directory(h *hfConfig, c *Config) (err error) {
 }
 
 func (h *hfConfig) qwen(c *Config) (err error) {
-	if h.UseWindow && h.Window != nil {
-		first := c.Layers
-		if h.FirstWindow != nil {
-			first = *h.FirstWindow
+	if h.UseWindow && h.Window != nil && *h.Window < c.Context {
+		if h.FirstWindow == nil && len(h.LayerTypes) == 0 {
+			return fmt.Errorf("%s: use_sliding_window is true, and neither max_window_layers nor layer_types says for which layers", h.path)
 		}
+		first := or(h.FirstWindow, 0)
 		c.slide(*h.Window, h.slides(func(layer int) bool { return layer >= first }))
 	}
 	c.Rope, err = h.rope(c, h.RopeParameters)

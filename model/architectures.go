@@ -30,7 +30,7 @@ type architecture struct {
 	offset float32
 }
 
-type rows struct{ from, to int }
+type rows struct{ from, to, of int }
 
 // architectures are those that the decoder computes, by config.json's
 // model_type and GGUF's general.architecture.
@@ -78,10 +78,10 @@ func (a architecture) find(c Config, files finder) finder {
 	return find
 }
 
-// part views rows of a matrix, or the matrix if it has not got them: its shape
-// then says what is wrong.
+// part views rows of a matrix, or the matrix if it has not as many as it must
+// have: its shape then says what is wrong.
 func part(t tensor.Tensor, r rows) tensor.Tensor {
-	if len(t.Shape) != 2 || t.Shape[0] < r.to {
+	if len(t.Shape) != 2 || t.Shape[0] != r.of {
 		return t
 	}
 	if decode := t.Decode; decode != nil {

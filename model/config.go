@@ -89,8 +89,9 @@ const (
 	maxLayers = 1 << 12
 )
 
-// validate checks what the decoder relies on; file names where it came from.
-func (c Config) validate(file string) error {
+// validateDimensions checks that a file's sizes are such as a model has; file
+// names where they came from.
+func (c Config) validateDimensions(file string) error {
 	for _, dim := range []struct {
 		name       string
 		value, max int
@@ -103,6 +104,14 @@ func (c Config) validate(file string) error {
 			return fmt.Errorf("%s: %s is %d; expected 1 to %d", file, dim.name, dim.value, dim.max)
 		}
 	}
+	return nil
+}
+
+// validate checks what the decoder relies on.
+func (c Config) validate(file string) error {
+	if err := c.validateDimensions(file); err != nil {
+		return err
+	}
 	switch {
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("%s: %d query heads do not divide among %d KV heads", file, c.Heads, c.KVHeads)
@@ -110,7 +119,9 @@ func (c Config) validate(file string) error {
 		return fmt.Errorf("%s: head_dim %d is not a multiple of 8 up to 1024", file, c.HeadDim)
 	case !(c.NormEps > 0) || c.NormEps > 1:
 		return fmt.Errorf("%s: normalisation epsilon %g is not between 0 and 1", file, c.NormEps)
-	case c.Window < 0 || c.Window > 0 && len(c.Sliding) != c.Layers:
+	case c.Window < 0 || c.Window > math.MaxInt32:
+		return fmt.Errorf("%s: a sliding window of %d tokens; expected 1 to %d", file, c.Window, math.MaxInt32)
+	case c.Window > 0 && len(c.Sliding) != c.Layers:
 		return fmt.Errorf("%s: a window of %d tokens for %d of %d layers", file, c.Window, len(c.Sliding), c.Layers)
 	case c.NoRope != nil && len(c.NoRope) != c.Layers:
 		return fmt.Errorf("%s: rotary embeddings are said of %d layers; the model has %d", file, len(c.NoRope), c.Layers)

@@ -83,6 +83,8 @@ type hfConfig struct {
 	Bias      bool     `json:"attention_bias"`
 	MLPBias   bool     `json:"mlp_bias"`
 
+	Bidirectional bool `json:"use_bidirectional_attention"`
+
 	RopeTheta   *float64        `json:"rope_theta"`
 	LocalTheta  *float64        `json:"rope_local_base_freq"`
 	RopeScaling *ropeParameters `json:"rope_scaling"`
@@ -110,12 +112,18 @@ func readConfig(path string, read readFile) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if h.ModelType == "gemma3" {
+		return Config{}, fmt.Errorf("%s: model_type %q, which reads pictures too, is not supported; a GGUF file of it is, or a model of text alone (gemma3_text)", path, h.ModelType)
+	}
 	a, err := findArchitecture(path, "model_type", h.ModelType, func(a architecture) bool { return a.directory != nil })
 	if err != nil {
 		return Config{}, err
 	}
 	c, err := h.shape()
 	if err := errors.Join(h.refusals(), err); err != nil {
+		return Config{}, err
+	}
+	if err := c.validateDimensions(path); err != nil {
 		return Config{}, err
 	}
 	return c, a.directory(h, &c)
@@ -147,8 +155,13 @@ func (h *hfConfig) refusals() error {
 	}
 	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", act), !gemma && act != "" && act != "silu")
 	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", act), gemma && act != "" && act != "gelu_pytorch_tanh")
-	refuse("attention_bias", h.Bias)
-	refuse("mlp_bias", h.MLPBias)
+	refuse("attention_bias: true", h.Bias)
+	refuse("mlp_bias: true", h.MLPBias)
+	refuse("use_bidirectional_attention: true", h.Bidirectional)
+	refuse(fmt.Sprintf("a sliding window of %d tokens", or(h.Window, 1)), or(h.Window, 1) < 1)
+	if n := len(h.LayerTypes); n > 0 && h.Layers != nil && n != *h.Layers {
+		refused = append(refused, fmt.Errorf("%s: layer_types names %d layers, and the model has %d", h.path, n, *h.Layers))
+	}
 	for _, kind := range h.LayerTypes {
 		refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", kind, slidingLayer, fullLayer), kind != slidingLayer && kind != fullLayer)
 	}
@@ -167,7 +180,7 @@ func (h *hfConfig) slides(rule func(layer int) bool) func(layer int) bool {
 	if len(h.LayerTypes) == 0 {
 		return rule
 	}
-	return func(layer int) bool { return layer < len(h.LayerTypes) && h.LayerTypes[layer] == slidingLayer }
+	return func(layer int) bool { return h.LayerTypes[layer] == slidingLayer }
 }
 
 // slide gives layers a window, if there are such.

@@ -143,6 +143,8 @@ func (r Rope) validate(file string, headDim int) error {
 		return bad("the rotary base", r.Base, "a number above 1")
 	case scalings[r.Scaling] == nil:
 		return bad("the kind of rope scaling", fmt.Sprintf("%q", r.Scaling), "one of "+strings.Join(scalingNames(), ", "))
+	case !(r.Attention >= 0) || math.IsInf(r.Attention, 0):
+		return bad("rope scaling's attention factor", r.Attention, "a number from 0")
 	case r.Scaling == "":
 		return nil
 	case r.Trained < 1 && r.Scaling != "linear":

@@ -1,9 +1,6 @@
 package model
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // ropeParameters is what a config.json says of a rotary embedding: rope_scaling,
 // or in newer files rope_parameters, where a model with two kinds of layers has
@@ -55,6 +52,9 @@ func (h *hfConfig) rope(c *Config, p *ropeParameters) (Rope, error) {
 	if share != nil {
 		r.Dim = int(float64(c.HeadDim) * *share)
 	}
+	if p != nil && (p.Full != nil || p.Sliding != nil) {
+		return r, fmt.Errorf("%s: rope_parameters by kind of layer are not supported in model_type %q", h.path, h.ModelType)
+	}
 	if p == nil || p.kind(h.ModelType) == "" && h.RopeScaling != nil {
 		p = h.RopeScaling
 	}
@@ -94,14 +94,11 @@ func (h *hfConfig) rope(c *Config, p *ropeParameters) (Rope, error) {
 	case r.Scaling == "yarn":
 		r.Attention = yarnAttention(r.Factor, 1)
 	}
-	if !(r.Attention >= 0) || math.IsInf(r.Attention, 0) {
-		return r, fmt.Errorf("%s: rope scaling's attention_factor is %g; expected a number from 0", h.path, r.Attention)
-	}
 	return r, nil
 }
 
 // or returns a number, or what it is where a file has none.
-func or(p *float64, otherwise float64) float64 {
+func or[T int | float64](p *T, otherwise T) T {
 	if p == nil {
 		return otherwise
 	}

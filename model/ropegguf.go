@@ -10,7 +10,10 @@ func (g *ggufMeta) rope(c *Config) Rope {
 		g.number(&r.Dim, "rope.dimension_count")
 	}
 	kind := "none"
-	if g.Has(g.key("rope.scaling.factor")) {
+	factor := 0.0
+	g.optional(&factor, "rope.scale_linear") // what older files call it
+	g.optional(&factor, "rope.scaling.factor")
+	if factor > 0 {
 		kind = "linear" // what a file means that says no more
 	}
 	if key := g.key("rope.scaling.type"); g.Has(key) {
@@ -29,8 +32,10 @@ func (g *ggufMeta) rope(c *Config) Rope {
 	if !hasLong && !hasEach && (kind == "none" || kind == "") {
 		return r
 	}
-	r.Trained, r.Factor = trained, 1
-	g.optional(&r.Factor, "rope.scaling.factor")
+	r.Trained, r.Factor = trained, factor
+	if factor == 0 {
+		r.Factor = 1
+	}
 	g.optional(&r.Attention, "rope.scaling.attn_factor")
 	switch {
 	case hasLong && hasShort:
@@ -47,6 +52,8 @@ func (g *ggufMeta) rope(c *Config) Rope {
 		g.optional(&r.BetaFast, "rope.scaling.yarn_beta_fast")
 		g.optional(&r.BetaSlow, "rope.scaling.yarn_beta_slow")
 		g.yarnAttention(&r)
+	case kind == "longrope":
+		g.problems = append(g.problems, fmt.Errorf("%s: longrope needs the tensors rope_factors_long.weight and rope_factors_short.weight, and they are missing; convert or download the file again", g.Name()))
 	default:
 		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), kind))
 	}

@@ -33,6 +33,9 @@ func TestArchitectures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(dirs) < 16 {
+		t.Fatalf("only %d models in %s", len(dirs), architectureDir)
+	}
 	for _, dir := range dirs {
 		if !dir.IsDir() {
 			continue

@@ -47,6 +47,9 @@ func TestGreedyBesideLlamaCpp(t *testing.T) {
 			}
 		}
 	}
+	if err := lines.Err(); err != nil || steps == 0 {
+		t.Fatalf("%s: %d tokens, %v", path, steps, err)
+	}
 	t.Logf("%d of %d tokens differ", differ, steps)
 }
 

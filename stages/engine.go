@@ -183,7 +183,7 @@ func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
 func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	e.passes.Lock()
 	defer e.passes.Unlock()
-	if !e.loop.onHost && !t.Sequence.Fits(tokens) {
+	if t.Sequence.Takes(tokens) {
 		e.loop.trim() // what an earlier text took would be missing for the cache
 	}
 	if err := t.Sequence.Extend(tokens, rows); err != nil {
@@ -250,6 +250,8 @@ func (e *Engine) explain(err error) error {
 	switch {
 	case short.Purpose == kernels.KVCache && e.loop.heavy != (transfer.Heavy{}):
 		short.Hint = "smaller heads.offload.heavy and heavy_recent, or a smaller documents.chunked-prefill.chunk, take less; else " + raise
+	case short.Purpose == kernels.KVCache && e.loop.plain.Local != nil && (e.loop.onHost || e.loop.shape.Full() == 0):
+		short.Hint = "layers with a window keep it on the device; " + raise
 	case short.Purpose == kernels.KVCache && e.loop.onHost: // the tail of an encoded one
 		short.Hint = "heads.offload.scale_group=32 takes less; else " + raise
 	case short.Purpose == kernels.KVCache:

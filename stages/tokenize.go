@@ -54,6 +54,7 @@ type tokenize struct {
 	system string
 	vars   map[string]any // the template's own
 	tokens *tokenizer.Tokenizer
+	vocab  int // tokens that the model has an embedding for
 }
 
 func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt], error) {
@@ -61,7 +62,7 @@ func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt]
 	if err != nil {
 		return nil, fmt.Errorf("option prompt: %w", err)
 	}
-	t := &tokenize{prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer}
+	t := &tokenize{prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer, vocab: e.Checkpoint.Config.Vocab}
 	if o.Chat {
 		t.chat, err = e.chatTemplate()
 	}
@@ -99,6 +100,11 @@ func (t *tokenize) encode(in *Document) ([]int32, error) {
 	tokens, err := t.tokensOf(text.String())
 	if err == nil && len(tokens) == 0 {
 		err = errors.New("the prompt has no tokens")
+	}
+	for _, id := range tokens {
+		if int(id) >= t.vocab {
+			return nil, fmt.Errorf("the text holds %q, token %d, which the model has no embedding for; leave it out", t.tokens.Decode([]int32{id}), id)
+		}
 	}
 	return tokens, err
 }

@@ -143,6 +143,13 @@ func (s *Sequence) Fits(tokens int) bool {
 	return s.blocked(tokens) <= s.capacity && s.recent.fits(tokens)
 }
 
+// Takes reports whether device memory has to be taken for the text to have so
+// many tokens, or as many as are expected.
+func (s *Sequence) Takes(tokens int) bool {
+	onDevice := s.ahead == nil && !s.Fits(tokens)
+	return onDevice || !s.recent.fits(max(tokens, s.goal)) || s.tail.dev != nil && s.tail.buffer.Data == nil
+}
+
 // Expect says how many tokens the text will have in the end.
 func (s *Sequence) Expect(tokens int) { s.goal = max(s.goal, tokens) }
 

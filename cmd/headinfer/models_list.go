@@ -128,13 +128,14 @@ func cachedModels(ctx context.Context, h *hub.Hub) ([]modelItem, error) {
 		}
 		snapshots, err := snapshotsOf(filepath.Join(h.Cache, r.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("the cache of models: %w", err)
+			all = append(all, modelItem{Model: m.String(), Problem: err.Error()})
+			continue
 		}
 		for _, s := range snapshots {
 			m.Revision = s.commit
 			items, err := s.models(ctx, h, m)
 			if err != nil {
-				return nil, fmt.Errorf("the cache of models: %w", err)
+				items = []modelItem{{Model: m.String(), Problem: err.Error()}}
 			}
 			all = append(all, items...)
 		}

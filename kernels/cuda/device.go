@@ -31,7 +31,6 @@ type Device struct {
 	failed    atomic.Pointer[error]
 	epoch     *driver.Event // when the device was opened
 	work      workspace
-	staging   staging
 
 	mu      sync.Mutex
 	streams []*stream
@@ -120,7 +119,6 @@ func (d *Device) Close() error {
 	_ = d.context.Synchronize() // a fault has been reported where it was noticed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err = errors.Join(err, d.staging.close(d))
 	for _, s := range d.streams {
 		err = errors.Join(err, s.Close())
 	}
@@ -215,7 +213,12 @@ func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols i
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
-	if err := d.staging.copyIn(d, pointer(w.Data), data[:host.Bytes()]); err != nil {
+	s, err := d.context.NewStream(0)
+	if err != nil {
+		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
+	}
+	err = errors.Join(s.CopyIn(pointer(w.Data), host.Data, host.Bytes()), s.Synchronize(), s.Close())
+	if err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
 	}
 	return w, nil

@@ -3,9 +3,7 @@ package tokenizer
 import (
 	"slices"
 	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/unicode/rangetable"
 )
 
@@ -86,34 +84,4 @@ func isPunctuation(r rune) bool {
 		return r > ' ' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}
 	return unicode.IsPunct(r) && unicode.Is(assigned8, r) || r == 0x166D || r == 0x111C9
-}
-
-// normalForm is a normal form of Unicode 9.0 (UAX 15): characters that are newer stay as they are, and nothing moves across
-// or composes with them. Invalid bytes stay too.
-type normalForm norm.Form
-
-const (
-	nfc  = normalForm(norm.NFC)
-	nfd  = normalForm(norm.NFD)
-	nfkc = normalForm(norm.NFKC)
-	nfkd = normalForm(norm.NFKD)
-)
-
-func (f normalForm) normalise(s string) (string, bool, error) {
-	form := norm.Form(f)
-	var out []byte
-	from := 0
-	for at, r := range s {
-		if !newSince9(r) {
-			continue
-		}
-		// Each part by itself: Append would compose it with what out ends in.
-		out = append(out, form.String(s[from:at])...)
-		from = at + utf8.RuneLen(r)
-		out = append(out, s[at:from]...)
-	}
-	if from == 0 {
-		return form.String(s), false, nil
-	}
-	return string(append(out, form.String(s[from:])...)), false, nil
 }
