@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -40,6 +41,9 @@ func (f normalForm) normalise(s string) (string, bool, error) {
 
 // part appends the normal form of s, which has no new characters.
 func (f normalForm) part(s string, out []byte) []byte {
+	if f == nfkc && strings.ContainsFunc(s, isCompatibleJamo) {
+		return nfc.part(string(nfkd.part(s, nil)), out)
+	}
 	form := norm.Form(f)
 	for {
 		n := form.QuickSpanString(s)
@@ -52,6 +56,10 @@ func (f normalForm) part(s string, out []byte) []byte {
 		s = s[n:]
 	}
 }
+
+// isCompatibleJamo says whether r is a letter of Korean that may become one which composes with what is before. x/text doesn't
+// expect that of it.
+func isCompatibleJamo(r rune) bool { return r >= 0x3131 && r <= 0x318E || r >= 0xFFA0 && r <= 0xFFDC }
 
 // segment is the length of the first character of s and those which may compose with it or change places.
 func (f normalForm) segment(s string) int {

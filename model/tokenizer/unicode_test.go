@@ -64,6 +64,8 @@ func TestNormalFormsThatTextHasOtherwise(t *testing.T) {
 		{nfc, "\U00011099\U000110ba", "\U0001109a"},
 		{nfc, "\U0001d15e\U0001d400\u0301", "\U0001d157\U0001d165\U0001d400\u0301"},
 		{nfkc, "\U0001d400\u0301", "Á"},
+		// Letters of Korean that become others compose as those do.
+		{nfkc, "\u110d\u3156\u3133", "\ucaa3"}, {nfkc, "\u1100\uffc2", "\uac00"}, {nfc, "\u110d\u3156", "\u110d\u3156"},
 		// Marks may be as many as there are.
 		{nfc, "a" + mixed + "b", "\u1ea1" + dots[2:] + acutes + "b"},
 		{nfd, "\u1ea1\u0301" + mixed, "a" + dots + "\u0323" + acutes + "\u0301"},
