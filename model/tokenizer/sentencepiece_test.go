@@ -74,7 +74,8 @@ func TestGGUFOfSentencePiece(t *testing.T) {
 	}
 	piece := fromFamily(t, "sp-llama2.model")
 	for range 2000 {
-		text := randomText(r, 1+r.IntN(40), false)
+		// What such a vocabulary writes for a space comes back as one.
+		text := strings.ReplaceAll(randomText(r, 1+r.IntN(40), false), "\u2581", " ")
 		want, err := piece.Encode(text, EncodeOptions{BOS: true})
 		if err != nil {
 			t.Fatal(err)
