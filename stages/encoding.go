@@ -2,10 +2,8 @@ package stages
 
 import (
 	"fmt"
-	"unsafe"
 
 	"headinfer/kernels"
-	"headinfer/transfer"
 )
 
 // encodings are the values of offload's dtype, with their codes by how many
@@ -63,22 +61,10 @@ func (h *HeadLoop) checkEncoding() error {
 	return nil
 }
 
-// tileIn lays out heads × tokens of a shape in a buffer, K first, then V.
-func tileIn(b kernels.Buffer, shape transfer.Shape, heads, tokens int) (kernels.KV, error) {
-	need := shape.SlotBytes(heads, tokens)
-	if need > b.Bytes {
-		return kernels.KV{}, fmt.Errorf("%d heads × %d tokens take %d bytes, and there are %d for them", heads, tokens, need, b.Bytes)
-	}
-	return kernels.KV{
-		K: b.Data, V: unsafe.Add(b.Data, need/2), DType: shape.DType,
-		Heads: heads, Tokens: tokens, HeadDim: shape.HeadDim, HeadStride: tokens * shape.HeadDim,
-	}, nil
-}
-
 // decode enqueues the decoding of a tile's past, which is encoded, and makes
 // that the tile's past.
 func (h *HeadLoop) decode(t *tile) error {
-	whole, err := tileIn(h.decoded, h.plain, t.Head.Len(), t.Token.Len())
+	whole, err := h.plain.Tile(h.decoded.Data, h.decoded.Bytes, t.Head.Len(), t.Token.Len())
 	if err != nil {
 		return err
 	}
@@ -105,7 +91,7 @@ func (h *HeadLoop) encode(t *tile, move mover) error {
 		h.move(h.dev.CopyWithin, place.TokenRange(tail.Tokens, all), own)
 		return nil
 	}
-	encoded, err := tileIn(h.encoded, h.shape, t.Head.Len(), full)
+	encoded, err := h.shape.Tile(h.encoded.Data, h.encoded.Bytes, t.Head.Len(), full)
 	if err != nil {
 		return err
 	}

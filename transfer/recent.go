@@ -82,10 +82,7 @@ func (r *recent) release() {
 func (r *recent) layer(layer int) kernels.KV {
 	side := int64(r.shape.KVHeads) * int64(r.places) * r.shape.TokenBytes() / 2
 	k := unsafe.Add(r.buffer.Data, 2*int64(layer-r.shape.full(layer))*side)
-	return kernels.KV{
-		K: k, V: unsafe.Add(k, side), DType: r.shape.DType, Heads: r.shape.KVHeads,
-		Tokens: r.places, HeadDim: r.shape.HeadDim, HeadStride: r.places * r.shape.HeadDim,
-	}
+	return r.shape.view(k, unsafe.Add(k, side), r.shape.KVHeads, r.places)
 }
 
 // Recent returns where tokens [lo, hi) of a layer with a window lie, held already

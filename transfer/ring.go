@@ -96,12 +96,5 @@ func (r *Ring) Release() {
 
 // View lays out heads × tokens of a shape in the slot: K first, then V.
 func (s *Slot) View(shape Shape, heads, tokens int) (kernels.KV, error) {
-	need := shape.SlotBytes(heads, tokens)
-	if need > s.bytes {
-		return kernels.KV{}, fmt.Errorf("a tile of %d heads × %d tokens takes %d bytes, and its slot holds %d", heads, tokens, need, s.bytes)
-	}
-	return kernels.KV{
-		K: s.data, V: unsafe.Add(s.data, need/2), DType: shape.DType,
-		Heads: heads, Tokens: tokens, HeadDim: shape.HeadDim, HeadStride: tokens * shape.HeadDim,
-	}, nil
+	return shape.Tile(s.data, s.bytes, heads, tokens)
 }

@@ -256,10 +256,7 @@ func (s *Sequence) Reserve(tokens int) error {
 			}
 			return err
 		}
-		made[l] = &block{release: release, kv: kernels.KV{
-			K: k, V: v, DType: s.shape.DType, Heads: s.shape.KVHeads,
-			Tokens: more, HeadDim: s.shape.HeadDim, HeadStride: more * s.shape.HeadDim,
-		}}
+		made[l] = &block{release: release, kv: s.shape.view(k, v, s.shape.KVHeads, more)}
 	}
 	for l, b := range made {
 		if b != nil {

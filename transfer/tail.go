@@ -57,11 +57,9 @@ func (s *Sequence) Tail(layer int) kernels.KV {
 
 // TailPlace returns where a layer's tail lies, with room for a record.
 func (s *Sequence) TailPlace(layer int) kernels.KV {
-	block := s.shape.DType.Block()
 	side := s.shape.TailBytes(s.tail.dtype) / int64(2*s.shape.Full())
 	k := unsafe.Add(s.tail.buffer.Data, int64(2*s.shape.full(layer))*side)
-	return kernels.KV{
-		K: k, V: unsafe.Add(k, side), DType: s.tail.dtype, Heads: s.shape.KVHeads,
-		Tokens: block, HeadDim: s.shape.HeadDim, HeadStride: block * s.shape.HeadDim,
-	}
+	plain := s.shape
+	plain.DType = s.tail.dtype
+	return plain.view(k, unsafe.Add(k, side), s.shape.KVHeads, s.shape.DType.Block())
 }

@@ -3,6 +3,9 @@ package transfer
 import (
 	"fmt"
 	"slices"
+	"unsafe"
+
+	"headinfer/kernels"
 )
 
 // Tile is the unit that moves: some KV heads of a layer × a span of the tokens
@@ -145,6 +148,20 @@ func (c Cut) tokens(k Keep, past int) []Range {
 // SlotBytes returns what a ring slot must hold for tiles of group heads × tokens.
 func (s Shape) SlotBytes(group, tokens int) int64 {
 	return int64(group) * int64(tokens) * s.TokenBytes()
+}
+
+// Tile lays out heads × tokens in some bytes at data: K first, then V.
+func (s Shape) Tile(data unsafe.Pointer, bytes int64, heads, tokens int) (kernels.KV, error) {
+	need := s.SlotBytes(heads, tokens)
+	if need > bytes {
+		return kernels.KV{}, fmt.Errorf("a tile of %d heads × %d tokens takes %d bytes, and its place holds %d", heads, tokens, need, bytes)
+	}
+	return s.view(data, unsafe.Add(data, need/2), heads, tokens), nil
+}
+
+// view describes keys and values of heads × tokens, each without gaps.
+func (s Shape) view(k, v unsafe.Pointer, heads, tokens int) kernels.KV {
+	return kernels.KV{K: k, V: v, DType: s.DType, Heads: heads, Tokens: tokens, HeadDim: s.HeadDim, HeadStride: tokens * s.HeadDim}
 }
 
 // Grouping chooses how many KV heads a tile has.

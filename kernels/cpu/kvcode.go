@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"fmt"
-	"slices"
 	"unsafe"
 
 	"headinfer/kernels"
@@ -11,28 +9,6 @@ import (
 
 // recordsAtATime is how many records of a head one worker decodes: some 10 µs.
 const recordsAtATime = 2
-
-// checkCoded fails unless coded's tokens are whole records for the same heads
-// and as many tokens as plain's pieces.
-func checkCoded(coded kernels.KV, plain ...kernels.KV) error {
-	if !slices.Contains(kernels.KVCodes(), coded.DType) {
-		return fmt.Errorf("%s is not an encoding of keys and values", coded.DType)
-	}
-	if n := coded.DType.Block(); coded.HeadDim%n != 0 || coded.Tokens%n != 0 {
-		return fmt.Errorf("%d tokens of %d channels are not whole blocks of %s", coded.Tokens, coded.HeadDim, coded.DType)
-	}
-	tokens := 0
-	for _, p := range plain {
-		if p.DType != kernels.F32 || p.Heads != coded.Heads || p.HeadDim != coded.HeadDim {
-			return fmt.Errorf("%d heads of %d in %s beside %d of %d in %s", p.Heads, p.HeadDim, p.DType, coded.Heads, coded.HeadDim, coded.DType)
-		}
-		tokens += p.Tokens
-	}
-	if tokens != coded.Tokens {
-		return fmt.Errorf("%d tokens beside %d in %s", tokens, coded.Tokens, coded.DType)
-	}
-	return nil
-}
 
 // records returns the keys and values of a head's records [lo, hi).
 func records(kv kernels.KV, head, lo, hi int) (keys, values []byte) {
@@ -46,7 +22,7 @@ func records(kv kernels.KV, head, lo, hi int) (keys, values []byte) {
 func (d *Device) QuantizeKV(s kernels.Stream, dst kernels.KV, src []kernels.KV) {
 	src = append([]kernels.KV(nil), src...) // the caller may use its slice again
 	compute(s, "quantize", func(d *Device) error {
-		if err := checkCoded(dst, src...); err != nil {
+		if err := kernels.CheckCoded(kernels.F32, dst, src...); err != nil {
 			return err
 		}
 		n := dst.DType.Block()
@@ -89,14 +65,14 @@ func (c *coder) add(values []byte, piece simd.Piece) {
 
 func (c *coder) encode(dst []byte, x []float32) {
 	if err := simd.Quantize(dst, x, c.dtype); err != nil {
-		panic(err) // which the stream makes the device's failure: checkCoded lets no such shape through
+		panic(err) // which the stream makes the device's failure: CheckCoded lets no such shape through
 	}
 }
 
 // DequantizeKV decodes keys and values.
 func (d *Device) DequantizeKV(s kernels.Stream, dst, src kernels.KV) {
 	compute(s, "dequantize", func(d *Device) error {
-		if err := checkCoded(src, dst); err != nil {
+		if err := kernels.CheckCoded(kernels.F32, src, dst); err != nil {
 			return err
 		}
 		n := src.DType.Block()

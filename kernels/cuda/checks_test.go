@@ -15,13 +15,13 @@ func TestCheckCoded(t *testing.T) {
 	plain := func(tokens int) kernels.KV {
 		return kernels.KV{DType: activations, Heads: 2, Tokens: tokens, HeadDim: 64, HeadStride: tokens * 64}
 	}
-	if err := checkCoded(coded, plain(1), plain(0), plain(95)); err != nil {
+	if err := kernels.CheckCoded(activations, coded, plain(1), plain(0), plain(95)); err != nil {
 		t.Error(err)
 	}
 	with := func(change func(coded, plain *kernels.KV)) error {
 		c, p := coded, plain(96)
 		change(&c, &p)
-		return checkCoded(c, p)
+		return kernels.CheckCoded(activations, c, p)
 	}
 	for want, err := range map[string]error{
 		"bf16 is not an encoding":     with(func(c, _ *kernels.KV) { c.DType = kernels.BF16 }),

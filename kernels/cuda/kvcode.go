@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"headinfer/kernels"
@@ -25,7 +24,7 @@ func (d *Device) QuantizeKV(on kernels.Stream, dst kernels.KV, src []kernels.KV)
 		if len(src) == 0 || len(src) > maxPieces {
 			return fmt.Errorf("%d runs of keys to encode; 1 to %d are possible", len(src), maxPieces)
 		}
-		if err := checkCoded(dst, src...); err != nil {
+		if err := kernels.CheckCoded(activations, dst, src...); err != nil {
 			return err
 		}
 		args := append([]uint64{word(dst.K), word(dst.V), headBytes(dst), integer(dst.HeadDim), integer(len(src))}, pieceWords(src)...)
@@ -38,7 +37,7 @@ func (d *Device) QuantizeKV(on kernels.Stream, dst kernels.KV, src []kernels.KV)
 // have it.
 func (d *Device) DequantizeKV(on kernels.Stream, dst, src kernels.KV) {
 	d.enqueue(on, "dequantize", func(s *stream) error {
-		if err := checkCoded(src, dst); err != nil {
+		if err := kernels.CheckCoded(activations, src, dst); err != nil {
 			return err
 		}
 		records := src.Tokens / src.DType.Block()
@@ -56,27 +55,4 @@ func codedKernel(name string, code kernels.DType) string {
 // headBytes are the bytes between two heads' first records.
 func headBytes(coded kernels.KV) uint64 {
 	return integer(coded.HeadStride / coded.DType.Block() * coded.DType.BlockBytes())
-}
-
-// checkCoded fails unless coded's tokens are whole records for the same heads
-// and as many tokens as plain's pieces.
-func checkCoded(coded kernels.KV, plain ...kernels.KV) error {
-	if !slices.Contains(kernels.KVCodes(), coded.DType) {
-		return fmt.Errorf("%s is not an encoding of keys and values", coded.DType)
-	}
-	if block := coded.DType.Block(); coded.HeadDim%block != 0 || coded.Tokens%block != 0 {
-		return fmt.Errorf("%d tokens of %d channels are not whole blocks of %s", coded.Tokens, coded.HeadDim, coded.DType)
-	}
-	tokens := 0
-	for _, p := range plain {
-		if p.DType != activations || p.Heads != coded.Heads || p.HeadDim != coded.HeadDim {
-			return fmt.Errorf("%d heads of %d in %s beside %d of %d in %s, where %s is expected",
-				p.Heads, p.HeadDim, p.DType, coded.Heads, coded.HeadDim, coded.DType, activations)
-		}
-		tokens += p.Tokens
-	}
-	if tokens != coded.Tokens {
-		return fmt.Errorf("%d tokens beside %d in %s", tokens, coded.Tokens, coded.DType)
-	}
-	return nil
 }
