@@ -60,6 +60,11 @@ func (d *Device) launch(s *stream, name string, grid driver.Dim, block, shared i
 // suffix is how kernels' names call the type of activations.
 const suffix = "bf16"
 
+// weightKernel names the kernel that reads weights of an encoding.
+func weightKernel(kernel string, d kernels.DType) string {
+	return kernel + "_" + suffix + "_" + d.String()
+}
+
 func integer(n int) uint64 { return uint64(int64(n)) }
 
 func real(x float64) uint64 { return math.Float64bits(x) }

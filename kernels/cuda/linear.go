@@ -48,7 +48,7 @@ func (d *Device) vector(s *stream, out, x, w kernels.Tensor, accumulate bool) er
 		flags |= gemvFloat
 	}
 	y, i, m := view(out), view(x), view(w)
-	return d.launch(s, "gemv_"+suffix+"_"+w.DType.String(), driver.Dim{X: ceil(w.Rows, 16), Y: 1, Z: 1}, 256, 0,
+	return d.launch(s, weightKernel("gemv", w.DType), driver.Dim{X: ceil(w.Rows, 16), Y: 1, Z: 1}, 256, 0,
 		y[0], y[1], i[0], i[1], m[0], m[1], integer(x.Rows), integer(w.Cols), integer(w.Rows), flags)
 }
 
@@ -91,7 +91,7 @@ func (d *Device) Convert(on kernels.Stream, out, x kernels.Tensor) {
 // dequantise decodes w [rows, cols], in any encoding, to out.
 func (d *Device) dequantise(s *stream, out, w kernels.Tensor) error {
 	o, i := view(out), view(w)
-	return d.launch(s, "dequantise_"+suffix+"_"+w.DType.String(),
+	return d.launch(s, weightKernel("dequantise", w.DType),
 		driver.Dim{X: ceil(w.Cols, 1024), Y: min(w.Rows, 65535), Z: 1}, 128, 0,
 		o[0], o[1], i[0], i[1], integer(w.Rows), integer(w.Cols))
 }

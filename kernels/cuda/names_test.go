@@ -25,6 +25,9 @@ func TestKernelNames(t *testing.T) {
 	for _, code := range kernels.KVCodes() {
 		names = append(names, codedKernel("quantise_kv", code), codedKernel("dequantise_kv", code))
 	}
+	for _, d := range kernels.DTypes() {
+		names = append(names, weightKernel("gemv", d), weightKernel("dequantise", d), weightKernel("embed", d))
+	}
 	for headDim, tiling := range prefillAnywhere {
 		for _, capped := range []bool{false, true} {
 			names = append(names, headKernel(tiling.kernel, headDim, capped), headKernel("attention_decode", headDim, capped))

@@ -25,7 +25,7 @@ func (d *Device) Embed(on kernels.Stream, out, table kernels.Tensor, ids []int32
 			return err
 		}
 		o, t := view(out), view(table)
-		return d.launch(s, "embed_"+suffix+"_"+table.DType.String(), driver.Dim{X: len(ids), Y: 1, Z: 1}, 128, 0,
+		return d.launch(s, weightKernel("embed", table.DType), driver.Dim{X: len(ids), Y: 1, Z: 1}, 128, 0,
 			o[0], o[1], t[0], t[1], at, integer(len(ids)), integer(table.Cols), integer(table.Rows), real(float64(scale)))
 	})
 }

@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 	"testing"
 
@@ -98,26 +97,8 @@ func (b *bench) weight(data []byte, d kernels.DType, rows, cols int) kernels.Ten
 	return w
 }
 
-// dtypes lists the encodings of weights that the device takes; an encoding may be
-// refused only as unsupported.
-func (b *bench) dtypes() []kernels.DType {
-	var taken []kernels.DType
-	for _, d := range kernels.DTypes() {
-		_, err := b.dev.Weight("test", make([]byte, max(1, 8/d.Block())*d.BlockBytes()), d, 1, max(8, d.Block()))
-		switch {
-		case err == nil:
-			taken = append(taken, d)
-		case errors.Is(err, errors.ErrUnsupported):
-			b.t.Logf("weights in %s are refused: %v", d, err)
-		default:
-			b.t.Fatal(err)
-		}
-	}
-	return taken
-}
-
 func testEmbed(t *testing.T, b *bench) {
-	for _, d := range b.dtypes() {
+	for _, d := range kernels.DTypes() {
 		const vocab = 50
 		hidden := 3 * max(32, d.Block())
 		data, values := b.encoded(d, vocab, hidden)
@@ -188,7 +169,7 @@ func bytesOf(x []float32) []byte {
 }
 
 func testLinear(t *testing.T, b *bench) {
-	for _, d := range b.dtypes() {
+	for _, d := range kernels.DTypes() {
 		for _, rows := range []int{1, 2, 5, 67} {
 			n, k := 1+b.rand.IntN(200), max(32, d.Block())*(1+b.rand.IntN(9))
 			data, w := b.encoded(d, n, k)

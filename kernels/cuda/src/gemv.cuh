@@ -7,8 +7,8 @@
 // inputs are given to the lanes so that each reads 16 bytes of w in one go.
 #pragma once
 
+#include "decode.cuh"
 #include "mma.cuh"
-#include "quant.cuh"
 
 constexpr i64 accumulateFlag = 1, floatResultFlag = 2;
 
@@ -99,124 +99,102 @@ template <typename T, int Tiles> __device__ __forceinline__ void gemvPlain(const
   addWarps<T, Tiles>(a, c, *reinterpret_cast<Sums<Tiles>*>(shared));
 }
 
-__device__ __forceinline__ uint32_t addPairs(uint32_t v, float by, bf16) {
-  const __nv_bfloat162 r = __hfma2(*reinterpret_cast<const __nv_bfloat162*>(&v), __float2bfloat162_rn(1), __float2bfloat162_rn(by));
-  return *reinterpret_cast<const uint32_t*>(&r);
-}
-__device__ __forceinline__ uint32_t addPairs(uint32_t v, float by, f16) {
-  const __half2 r = __hadd2(*reinterpret_cast<const __half2*>(&v), __float2half2_rn(by));
-  return *reinterpret_cast<const uint32_t*>(&r);
-}
-
-// bytePairs turns 4 unsigned bytes, less Offset, into two packed pairs,
-// exactly: a byte placed in the mantissa of a power of two counts in ones.
-// bf16 has room for 7 bits so; full bytes go by way of f32.
-template <typename T, int Offset> __device__ __forceinline__ void bytePairs(uint32_t bytes, uint32_t& first, uint32_t& second) {
-  if constexpr (__is_same(T, f16)) {
-    first = addPairs(__byte_perm(bytes, 0x64646464u, 0x4140), -1024.f - Offset, T());
-    second = addPairs(__byte_perm(bytes, 0x64646464u, 0x4342), -1024.f - Offset, T());
-  } else if constexpr (Offset <= 16) {
-    first = addPairs(__byte_perm(bytes, 0x43434343u, 0x4140), -128.f - Offset, T());
-    second = addPairs(__byte_perm(bytes, 0x43434343u, 0x4342), -128.f - Offset, T());
-  } else {
-    constexpr float base = 8388608.f + Offset;
-    first = pack2<T>(__uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7440)) - base,
-                     __uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7441)) - base);
-    second = pack2<T>(__uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7442)) - base,
-                      __uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7443)) - base);
-  }
-}
-
-// fourOf reads 4 activations as two packed pairs.
-template <typename T> __device__ __forceinline__ uint2 fourOf(const T* x, bool aligned) {
-  if (aligned) return *reinterpret_cast<const uint2*>(x);
-  const uint16_t* h = reinterpret_cast<const uint16_t*>(x);
-  return make_uint2(h[0] | static_cast<uint32_t>(h[1]) << 16, h[2] | static_cast<uint32_t>(h[3]) << 16);
-}
-
-// Stage is a warp's part of shared memory: 8 blocks of each of 16 rows. Blocks
-// are aligned to 2 bytes only, but 8 of them are a multiple of 16 bytes, so
-// with one 16-byte word more they are copied by whole words wherever they begin.
+// Stage is a warp's part of shared memory: units of each of 16 rows. As blocks
+// are aligned to 2 bytes only, whole 16-byte words around them are copied; what
+// a row lacks of its last unit is zeros.
 template <typename W> struct Stage {
-  static constexpr int blocks = 8, words = blocks * W::bytes / 16 + 1;
+  static constexpr int words = (W::staged * unitBytes<W> + 14 + 15) / 16;
   static constexpr int pitch = (words | 1) * 16; // an odd number of words: 8 rows lie in 8 groups of banks
   static constexpr int bytes = GemvShape::columns * pitch;
 
-  // copy starts copying the blocks from `first` on of a row to its place, and stops at the end of the row.
-  __device__ __forceinline__ static void copy(uint32_t shared, const uint8_t* row, int first, int rowBytes, int word) {
-    const uint8_t* from = row + first * W::bytes;
-    const uint8_t* aligned = from - (reinterpret_cast<uintptr_t>(from) & 15) + word * 16;
-    const int left = static_cast<int>(row + rowBytes - aligned);
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared + word * 16), "l"(left > 0 ? aligned : row), "r"(max(0, min(16, left)))
-                 : "memory");
+  // copy starts copying a row's bytes from `at` on to `row`, of four lanes' share the part of lane p, and returns where the
+  // first of them will be: they lie there as to 16 bytes as they do in memory. Past `end` nothing is read.
+  __device__ __forceinline__ static int copy(uint32_t row, const uint8_t* w, int at, int end, int p) {
+    const int before = reinterpret_cast<uintptr_t>(w + at) & 15;
+    const uint8_t* from = w + (at - before);
+    const int left = end - (at - before);
+#pragma unroll
+    for (int i = 0; i < (words + 3) / 4; i++) {
+      const int word = 16 * p + 64 * i;
+      if (p + 4 * i < words) copyPart(row + word, from + (word < left ? word : 0), max(0, min(16, left - word)));
+    }
+    return before;
   }
 };
 
-// gemvQuantised multiplies the integers of a block as they are, and scales the
-// block's sums in f32. The minimum counts as often as the inputs add up to,
-// which a product with ones finds. Each warp brings its own blocks through its
+// addScaled adds the sums of 8 columns, scaled, to an mma's result.
+__device__ __forceinline__ void addScaled(float (&c)[4], const float (&sum)[4], float top, float bottom) {
+  c[0] += top * sum[0];
+  c[1] += top * sum[1];
+  c[2] += bottom * sum[2];
+  c[3] += bottom * sum[3];
+}
+
+// gemvQuantised multiplies integer codes as they are, and scales the sums of 16
+// or 32 inputs in f32. The minimum counts as often as the inputs add up to,
+// which a product with ones finds. Each warp brings its own units through its
 // own part of shared memory; other warps compute meanwhile.
 template <typename T, typename W, int Tiles> __device__ __forceinline__ void gemvQuantised(const GemvArgs<T>& a, uint8_t* shared) {
   using S = Stage<W>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, p = lane % 4;
-  const int column = blockIdx.x * GemvShape::columns, blocks = a.in / blockElements, rowBytes = blocks * W::bytes;
-  const bool aligned = (reinterpret_cast<uintptr_t>(a.x) & 7) == 0 && (a.xStride & 3) == 0;
+  const int column = blockIdx.x * GemvShape::columns, rowBytes = a.in / W::elements * W::bytes;
   uint8_t* const stage = shared + warp * S::bytes;
   const uint32_t stageAddress = static_cast<uint32_t>(__cvta_generic_to_shared(stage));
-  const uint8_t* const w = static_cast<const uint8_t*>(a.w);
-  const i64 step = a.wStride / blockElements * W::bytes;
-  const uint8_t* mine[2]; // the rows that this lane multiplies
+  const uint8_t* mine[2]; // the rows that this lane and the three beside it multiply
 #pragma unroll
-  for (int i = 0; i < 2; i++) mine[i] = w + min(column + g + 8 * i, a.out - 1) * step;
+  for (int i = 0; i < 2; i++) mine[i] = static_cast<const uint8_t*>(rowAt<W>(a.w, min(column + g + 8 * i, a.out - 1), a.wStride));
+  // Of rows that x lacks, the last stands in; nobody stores what comes out.
   const T* x[Tiles];
 #pragma unroll
   for (int t = 0; t < Tiles; t++) x[t] = a.x + min(g + 8 * t, a.rows - 1) * a.xStride + 4 * p;
   const uint32_t one = pack2<T>(1, 1), ones[4] = {one, one, one, one};
   float c[Tiles][4] = {};
-  for (int first = warp * S::blocks; first < blocks; first += GemvShape::warps * S::blocks) {
+  for (int first = warp * W::staged; first * unitElements < a.in; first += GemvShape::warps * W::staged) {
+    const uint8_t* at[2];
 #pragma unroll
-    for (int i = 0; i < (GemvShape::columns * S::words + 31) / 32; i++) {
-      const int at = i * 32 + lane, row = at / S::words;
-      if (row < GemvShape::columns) S::copy(stageAddress + row * S::pitch, w + min(column + row, a.out - 1) * step, first, rowBytes, at % S::words);
+    for (int i = 0; i < 2; i++) {
+      const int row = (g + 8 * i) * S::pitch;
+      at[i] = stage + row + S::copy(stageAddress + row, mine[i], first * unitBytes<W>, rowBytes, p);
     }
     commitCopies();
     waitCopies<0>();
     __syncwarp();
-    const uint8_t* at[2];
+    const int from = first * unitElements, to = min(a.in, from + W::staged * unitElements);
+#pragma unroll 1
+    for (int k = from; k < to; k += halfElements) {
+      const int h = k / halfElements % 2, unit = (k - from) / unitElements * unitBytes<W>;
+      const typename W::Half topHalf = W::open(at[0] + unit, h), bottomHalf = W::open(at[1] + unit, h);
 #pragma unroll
-    for (int i = 0; i < 2; i++) at[i] = stage + (g + 8 * i) * S::pitch + (reinterpret_cast<uintptr_t>(mine[i] + first * W::bytes) & 15);
-    const int here = min(S::blocks, blocks - first);
-#pragma unroll 2
-    for (int u = 0; u < here; u++) {
-      const Quarter top = W::decode(W::load(at[0] + u * W::bytes, p), p), bottom = W::decode(W::load(at[1] + u * W::bytes, p), p);
-      uint32_t lower[4], upper[4];
-      bytePairs<T, W::offset>(top.lo, lower[0], lower[2]);
-      bytePairs<T, W::offset>(bottom.lo, lower[1], lower[3]);
-      bytePairs<T, W::offset>(top.hi, upper[0], upper[2]);
-      bytePairs<T, W::offset>(bottom.hi, upper[1], upper[3]);
+      for (int s = 0; s < halfElements / groupElements; s++) {
+        const Quarter top = W::at(topHalf, at[0] + unit, h, s, p), bottom = W::at(bottomHalf, at[1] + unit, h, s, p);
+        uint32_t lower[4], upper[4];
+        codePairs<T, W>(top.lo, lower[0], lower[2]);
+        codePairs<T, W>(bottom.lo, lower[1], lower[3]);
+        codePairs<T, W>(top.hi, upper[0], upper[2]);
+        codePairs<T, W>(bottom.hi, upper[1], upper[3]);
+        // Past the end of a row of blocks all scales are 0, so any inputs do.
+        const int inputs = W::elements == unitElements ? k + s * groupElements : min(k + s * groupElements, a.in - groupElements);
 #pragma unroll
-      for (int t = 0; t < Tiles; t++) {
-        uint2 x1 = make_uint2(0, 0), x2 = x1;
-        if (g + 8 * t < a.rows) {
-          const T* inputs = x[t] + (first + u) * blockElements;
-          x1 = fourOf(inputs, aligned);
-          x2 = fourOf(inputs + 16, aligned);
-        }
-        float sum[4] = {};
-        mma<T>(sum, lower, x1.x, x1.y);
-        mma<T>(sum, upper, x2.x, x2.y);
-        c[t][0] += top.scale * sum[0];
-        c[t][1] += top.scale * sum[1];
-        c[t][2] += bottom.scale * sum[2];
-        c[t][3] += bottom.scale * sum[3];
-        if constexpr (W::hasMinimum) {
-          float inputs[4] = {};
-          mma<T>(inputs, ones, x1.x, x1.y);
-          mma<T>(inputs, ones, x2.x, x2.y);
-          c[t][0] += top.minimum * inputs[0];
-          c[t][1] += top.minimum * inputs[1];
-          c[t][2] += bottom.minimum * inputs[2];
-          c[t][3] += bottom.minimum * inputs[3];
+        for (int t = 0; t < Tiles; t++) {
+          const uint2 x1 = *reinterpret_cast<const uint2*>(x[t] + inputs), x2 = *reinterpret_cast<const uint2*>(x[t] + inputs + 16);
+          float sum[4] = {};
+          mma<T>(sum, lower, x1.x, x1.y);
+          if constexpr (W::scalesOf16) {
+            addScaled(c[t], sum, top.scale.x, bottom.scale.x);
+            sum[0] = sum[1] = sum[2] = sum[3] = 0;
+          }
+          mma<T>(sum, upper, x2.x, x2.y);
+          addScaled(c[t], sum, top.scale.y, bottom.scale.y);
+          if constexpr (W::hasMinimum) {
+            float total[4] = {};
+            mma<T>(total, ones, x1.x, x1.y);
+            if constexpr (W::scalesOf16) {
+              addScaled(c[t], total, top.minimum.x, bottom.minimum.x);
+              total[0] = total[1] = total[2] = total[3] = 0;
+            }
+            mma<T>(total, ones, x2.x, x2.y);
+            addScaled(c[t], total, top.minimum.y, bottom.minimum.y);
+          }
         }
       }
     }
@@ -226,28 +204,33 @@ template <typename T, typename W, int Tiles> __device__ __forceinline__ void gem
   addWarps<T, Tiles>(a, c, *reinterpret_cast<Sums<Tiles>*>(shared));
 }
 
-// gemvAny takes any plain type and alignment, an element at a time in f32.
+// gemvAny takes any type and alignment, an element at a time in f32.
 template <typename T, typename W> __device__ __forceinline__ void gemvAny(const GemvArgs<T>& a) {
   constexpr int together = 4;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll 1
   for (int i = warp; i < GemvShape::columns; i += GemvShape::warps) {
     const int column = blockIdx.x * GemvShape::columns + i;
     if (column >= a.out) return;
-    const W* w = static_cast<const W*>(a.w) + column * a.wStride;
+    const void* w = rowAt<W>(a.w, column, a.wStride);
+#pragma unroll 1
     for (int row = 0; row < a.rows; row += together) {
       float sum[together] = {};
+#pragma unroll 1
       for (int k = lane; k < a.in; k += 32) {
-        const float weight = toFloat(w[k]);
+        const float weight = weightAt<T, W>(w, k);
 #pragma unroll
         for (int j = 0; j < together; j++) {
           if (row + j < a.rows) sum[j] += weight * toFloat(a.x[(row + j) * a.xStride + k]);
         }
       }
+      float mine = 0; // lane j's is of row j
 #pragma unroll
       for (int j = 0; j < together; j++) {
-        sum[j] = warpSum(sum[j]);
-        if (lane == 0 && row + j < a.rows) a.store(row + j, column, sum[j]);
+        const float total = warpSum(sum[j]);
+        if (lane == j) mine = total;
       }
+      if (lane < together && row + lane < a.rows) a.store(row + lane, column, mine);
     }
   }
 }
@@ -255,7 +238,12 @@ template <typename T, typename W> __device__ __forceinline__ void gemvAny(const 
 template <typename T, typename W> __device__ __forceinline__ void gemv(const GemvArgs<T>& a) {
   if constexpr (isQuantised<W>::value) {
     __shared__ __align__(16) uint8_t shared[GemvShape::warps * Stage<W>::bytes];
-    a.rows <= 8 ? gemvQuantised<T, W, 1>(a, shared) : gemvQuantised<T, W, 2>(a, shared);
+    static_assert(sizeof shared >= sizeof(Sums<2>), "the sums take the stages' place");
+    if ((reinterpret_cast<uintptr_t>(a.x) & 7) != 0 || (a.xStride & 3) != 0) {
+      gemvAny<T, W>(a);
+    } else {
+      a.rows <= 8 ? gemvQuantised<T, W, 1>(a, shared) : gemvQuantised<T, W, 2>(a, shared);
+    }
   } else if constexpr (__is_same(T, W)) {
     __shared__ __align__(16) uint8_t shared[sizeof(Sums<2>)];
     if (!vectors16(a.x, a.xStride, a.in) || !vectors16(a.w, a.wStride, a.in)) {

@@ -41,6 +41,10 @@ __device__ __forceinline__ void copy16(uint32_t shared, const void* global, bool
 __device__ __forceinline__ void copy4(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(valid ? 4 : 0) : "memory");
 }
+// copyPart is copy16 for the first `bytes` of 16, up to all of them; the others are written as zeros.
+__device__ __forceinline__ void copyPart(uint32_t shared, const void* global, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
+}
 __device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Left> __device__ __forceinline__ void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory"); }
 

@@ -1,6 +1,6 @@
 // Element-wise operators. README.md in this folder has the arguments.
 
-#include "quant.cuh"
+#include "decode.cuh"
 
 template <typename T, typename W>
 __device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 cols, i64 vocabulary,

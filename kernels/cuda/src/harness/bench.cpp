@@ -1,14 +1,13 @@
 // Times the kernels on shapes of Llama-3-8B and prints rates, and shares of the limits given below.
 
 #include "attention.h"
-#include "encodings.h"
 
 // What one H100 80GB reaches: a bf16 matrix product of cuBLAS, and a copy within the device.
 constexpr double matrixTeraflops = 798;
 
 static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
 
-static double memoryLimit() {
+double memoryLimit() {
   const size_t bytes = size_t(4) << 30;
   Memory a(bytes), b(bytes);
   const double ms = milliseconds([&] { CHECK(cuMemcpyDtoDAsync(b.at, a.at, bytes, nullptr)); }, 10);
@@ -51,29 +50,6 @@ static void decode(Rng& r, Shape s, double limit) {
   rate(what, ms, 4.0 * (p[0].keys() - p[0].from(0)) * s.headDim * s.kvHeads, limit);
 }
 
-static void gemv(Rng& r, Type t, Encoding e, int rows, int in, int out, double limit) {
-  // Weights of random bytes would hold NaN; a small set repeated is as good for timing, but not zeros.
-  const Weights tile = randomWeights(r, e, 16, in, 0);
-  const size_t step = tile.memory->bytes, copies = out / 16;
-  const int sets = 1 + (200 << 20) / int(step * copies); // more than the cache holds
-  std::vector<std::shared_ptr<Memory>> w;
-  for (int i = 0; i < sets; i++) {
-    w.push_back(std::make_shared<Memory>(step * copies));
-    for (size_t c = 0; c < copies; c++) CHECK(cuMemcpyDtoD(w[i]->at + c * step, tile.memory->at, step));
-  }
-  const Matrix x = randomMatrix(r, t, rows, in, 0), y = poisoned(t, rows, out, 0);
-  int turn = 0;
-  const double ms = milliseconds(
-      [&] {
-        launch(std::string("gemv_") + name(t) + "_" + name(e), {up(out, 16)}, 256, 0, y.at(), y.stride, x.at(), x.stride,
-               uint64_t(w[turn++ % sets]->at), in, rows, in, out, 0);
-      },
-      50);
-  char what[160];
-  snprintf(what, sizeof what, "gemv %s of %s, %d rows, %d to %d", name(t), name(e), rows, in, out);
-  rate(what, ms, double(step * copies), limit);
-}
-
 static void operators(Rng& r, double limit) {
   const int rows = 8192, hidden = 4096, ffn = 14336;
   const Matrix x = randomMatrix(r, BF16, 64, hidden, 0), w = randomMatrix(r, F32, 1, hidden, 0);
@@ -112,10 +88,6 @@ static void operators(Rng& r, double limit) {
                 table.at(), table.stride, table.at(), table.stride, k.at(), v.at(), k.stride, rows, 32, 8, 128, 64, 0, w.at(), w.at(), w.at(),
                 uint64_t(0), uint64_t(0), 1e-5);
        }, 20), 2.0 * 2 * rows * 6144, limit);
-  const Weights q = randomWeights(r, W_Q4_0, 4096, 4096, 0);
-  rate("dequantise bf16 of q4_0 [4096, 4096]", milliseconds([&] {
-         launch("dequantise_bf16_q4_0", {up(4096, 1024), 4096}, 128, 0, c.at(), c.stride, uint64_t(q.memory->at), q.stride, 4096, 4096);
-       }, 20), 4096.0 * 4096 * (2 + 18 / 32.0), limit);
 }
 
 void benchmark(Rng& r) {
@@ -137,15 +109,7 @@ void benchmark(Rng& r) {
   for (int headDim : {64, 96, 256}) decode(r, {BF16, headDim, 1, 8, 4, {65536}, true, false, false}, limit);
   decode(r, {BF16, 256, 1, 8, 2, {65536}, true, false, false, 0, 50}, limit);
   for (int headDim : {128, 256}) decode(r, {BF16, headDim, 1, 8, 4, {131072}, true, false, false, 4096, 0}, limit);
-  for (Encoding e : encodings) {
-    if (e == W_F16) continue;
-    for (int rows : {1, 8}) gemv(r, BF16, e, rows, 4096, 14336, limit);
-  }
-  gemv(r, BF16, W_BF16, 16, 4096, 14336, limit);
-  gemv(r, BF16, W_BF16, 1, 4096, 4096, limit);
-  gemv(r, BF16, W_BF16, 1, 4096, 1024, limit);
-  gemv(r, BF16, W_BF16, 1, 14336, 4096, limit);
-  gemv(r, BF16, W_BF16, 1, 4096, 128256, limit);
+  benchmarkWeights(r, limit);
   operators(r, limit);
   benchmarkCodes(limit);
   benchmarkMass(r);

@@ -3,18 +3,23 @@
 #include <cstring>
 
 const char* name(Encoding e) {
-  static const char* const names[] = {"bf16", "f16", "f32", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"};
+  static const char* const names[] = {"bf16", "f16", "f32", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1",
+                                      "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl"};
   return names[e];
 }
 
 bool quantised(Encoding e) { return e >= W_Q8_0; }
 
+int blockElements(Encoding e) { return !quantised(e) ? 1 : e >= W_Q2_K && e <= W_Q6_K ? 256 : 32; }
+
 static int blockBytes(Encoding e) {
-  static const int bytes[] = {2, 2, 4, 34, 18, 20, 22, 24};
+  static const int bytes[] = {2, 2, 4, 34, 18, 20, 22, 24, 84, 110, 144, 176, 210, 18};
   return bytes[e];
 }
 
-double bytesPerElement(Encoding e) { return blockBytes(e) / (quantised(e) ? 32.0 : 1.0); }
+double bytesPerElement(Encoding e) { return blockBytes(e) / double(blockElements(e)); }
+
+static const int levels[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}; // of IQ4_NL
 
 // fillBlock writes one random block and appends its values.
 static void fillBlock(Rng& r, Encoding e, uint8_t* p, std::vector<double>& v) {
@@ -25,7 +30,8 @@ static void fillBlock(Rng& r, Encoding e, uint8_t* p, std::vector<double>& v) {
     return;
   }
   for (int i = 0; i < blockBytes(e); i++) p[i] = static_cast<uint8_t>(r());
-  const double span = e == W_Q8_0 ? 128 : e == W_Q4_0 || e == W_Q4_1 ? 8 : 16;
+  if (blockElements(e) == 256) return fillSuper(r, e, p, v);
+  const double span = e == W_Q8_0 || e == W_IQ4_NL ? 128 : e == W_Q4_0 || e == W_Q4_1 ? 8 : 16;
   encode(p, (0.5 + uniform(r, 0, 1000) / 1000.0) / span, F16);
   const double scale = decoded(p, F16);
   double minimum = 0;
@@ -50,6 +56,7 @@ static void fillBlock(Rng& r, Encoding e, uint8_t* p, std::vector<double>& v) {
       if (fifth) n |= (high >> i & 1) << 4;
       if (e == W_Q4_0) n -= 8;
       if (e == W_Q5_0) n -= 16;
+      if (e == W_IQ4_NL) n = levels[n];
     }
     v.push_back(scale * n + minimum);
   }
@@ -62,7 +69,7 @@ Weights randomWeights(Rng& r, Encoding e, int64_t rows, int64_t cols, int64_t ga
   w.v.reserve(rows * cols);
   for (int64_t i = 0; i < rows; i++) {
     uint8_t* p = host.data() + i * step;
-    for (int64_t c = 0; c < cols; c += quantised(e) ? 32 : 1, p += blockBytes(e)) fillBlock(r, e, p, w.v);
+    for (int64_t c = 0; c < cols; c += blockElements(e), p += blockBytes(e)) fillBlock(r, e, p, w.v);
   }
   w.memory = upload(host.data(), host.size());
   return w;

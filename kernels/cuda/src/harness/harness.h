@@ -107,6 +107,10 @@ void testCodes(Rng& r, bool small);
 void testMass(Rng& r, bool small);
 void benchmark(Rng& r);
 void benchmarkHopper(Rng& r);
+// memoryLimit is the rate of a copy within the device, in GB/s read and written.
+double memoryLimit();
+// benchmarkWeights prints a table of what multiplying by a weight of each encoding, and decoding it, reaches.
+void benchmarkWeights(Rng& r, double limit);
 void benchmarkCodes(double limit);
 void benchmarkMass(Rng& r);
 // rate prints a time, the bytes in it a second, and their share of a limit in GB/s.

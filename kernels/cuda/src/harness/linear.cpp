@@ -1,5 +1,7 @@
 // Tests of the linear layers for few rows.
 
+#include <algorithm>
+
 #include "encodings.h"
 
 static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
@@ -12,7 +14,7 @@ struct LinearCase {
 };
 
 static void testCase(Rng& r, const LinearCase& c) {
-  const Weights w = randomWeights(r, c.e, c.out, c.in, quantised(c.e) ? 32 : c.gap);
+  const Weights w = randomWeights(r, c.e, c.out, c.in, quantised(c.e) ? blockElements(c.e) : c.gap);
   const Matrix x = randomMatrix(r, c.t, c.rows, c.in, c.gap);
   const Type result = c.floatResult ? F32 : c.t;
   const Matrix y = c.accumulate ? randomMatrix(r, result, c.rows, c.out, 3, 5) : poisoned(result, c.rows, c.out, 3);
@@ -37,7 +39,9 @@ void testLinear(Rng& r, bool small) {
   for (Type t : activationTypes) {
     for (Encoding e : encodings) {
       for (int rows : {1, 2, 5, 8, 9, 16}) {
-        const int in = small ? 32 * uniform(r, 1, 12) : 32 * uniform(r, 1, 200), out = uniform(r, 1, small ? 40 : 300);
+        // Whole blocks, so many that some warps have none and some several units.
+        const int block = std::max(32, blockElements(e)), most = !small ? 6400 / block : block > 32 ? 20 : 12;
+        const int in = block * uniform(r, 1, most), out = uniform(r, 1, small ? 40 : 300);
         const bool accumulate = uniform(r, 0, 1), floatResult = uniform(r, 0, 1);
         testCase(r, {t, e, rows, in, out, 8 * uniform(r, 0, 2), accumulate, floatResult});
         // Odd strides, and for plain weights odd widths.

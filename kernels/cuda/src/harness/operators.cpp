@@ -8,8 +8,8 @@ static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b -
 static std::string T(Type t) { return name(t); }
 
 static void testEmbed(Rng& r, Type t, Encoding e) {
-  const int vocabulary = 50, rows = uniform(r, 1, 9), cols = quantised(e) ? 32 * uniform(r, 1, 40) : uniform(r, 1, 1300);
-  const Weights table = randomWeights(r, e, vocabulary, cols, quantised(e) ? 64 : 3);
+  const int vocabulary = 50, rows = uniform(r, 1, 9), cols = quantised(e) ? blockElements(e) * uniform(r, 1, 1280 / blockElements(e)) : uniform(r, 1, 1300);
+  const Weights table = randomWeights(r, e, vocabulary, cols, quantised(e) ? 2 * blockElements(e) : 3);
   const double scale = uniform(r, 0, 1) ? 1 : 55.4375;
   std::vector<int> ids(rows);
   for (int& id : ids) id = uniform(r, 0, vocabulary - 1);
@@ -27,8 +27,8 @@ static void testEmbed(Rng& r, Type t, Encoding e) {
 }
 
 static void testDequantise(Rng& r, Type t, Encoding e) {
-  const int rows = uniform(r, 1, 30), cols = quantised(e) ? 32 * uniform(r, 1, 80) : uniform(r, 1, 2500);
-  const Weights w = randomWeights(r, e, rows, cols, quantised(e) ? 32 : 1);
+  const int rows = uniform(r, 1, 30), cols = quantised(e) ? blockElements(e) * uniform(r, 1, 2560 / blockElements(e)) : uniform(r, 1, 2500);
+  const Weights w = randomWeights(r, e, rows, cols, quantised(e) ? blockElements(e) : 1);
   const Matrix out = poisoned(t, rows, cols, 3);
   launch("dequantise_" + T(t) + "_" + name(e), {up(cols, 1024), static_cast<unsigned>(rows)}, 128, 0, out.at(), out.stride,
          uint64_t(w.memory->at), w.stride, rows, cols);
