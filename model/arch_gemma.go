@@ -11,9 +11,9 @@ import (
 // before, GELU, scaled embeddings, soft caps on scores and logits, and a
 // sliding window in every second layer, from the first on.
 //
-// Gemma 3 (Gemma Team 2025), text only: norms of each head in place of the
-// caps, a window in five layers of six, and a rotary embedding of their own for
-// these.
+// Gemma 3 (Gemma Team 2025): norms of each head in place of the caps, a window in
+// five layers of six, and a rotary embedding of their own for these. Of models
+// that read pictures, too (model_type gemma3), the language model is taken.
 
 func gemma2Directory(h *hfConfig, c *Config) (err error) {
 	c.gemma(h.ScoreScale)
@@ -27,16 +27,14 @@ func gemma2Directory(h *hfConfig, c *Config) (err error) {
 
 func gemma3Directory(h *hfConfig, c *Config) (err error) {
 	c.gemma(h.ScoreScale)
-	c.HeadNorm, c.LogitCap = true, value(h.LogitCap)
+	c.HeadNorm, c.TextOnly, c.LogitCap = true, h.textOnly, value(h.LogitCap)
 	every := 6
 	if h.WindowPattern != nil && *h.WindowPattern > 0 {
 		every = *h.WindowPattern
 	}
-	if h.Window != nil {
-		c.slide(*h.Window, h.slides(func(layer int) bool { return (layer+1)%every != 0 }))
-	}
-	whole, local := h.RopeParameters, &ropeParameters{Theta: h.LocalTheta}
-	if whole != nil && whole.Full != nil {
+	c.slide(*h.Window, h.slides(func(layer int) bool { return (layer+1)%every != 0 }))
+	whole, local := h.RopeParameters, &ropeParameters{}
+	if whole != nil && (whole.Full != nil || whole.Sliding != nil) {
 		if whole.Sliding != nil {
 			local = whole.Sliding
 		}
@@ -51,11 +49,37 @@ func gemma3Directory(h *hfConfig, c *Config) (err error) {
 	if h.RopeTheta == nil && (whole == nil || whole.Theta == nil) {
 		c.Rope.Base = 1e6
 	}
-	c.LocalRope = &Rope{Base: 10000, Dim: c.HeadDim}
+	c.LocalRope = &Rope{Base: or(h.LocalTheta, 10000), Dim: c.HeadDim}
 	if local.Theta != nil {
 		c.LocalRope.Base = *local.Theta
 	}
 	return nil
+}
+
+// gemma3Defaults sets what a Gemma 3's file leaves out. The files that read
+// pictures leave out most, and mean what transformers makes of that.
+func (h *hfConfig) gemma3Defaults() {
+	if h.ModelType != "gemma3" && h.ModelType != "gemma3_text" {
+		return
+	}
+	for _, field := range []struct {
+		at    **int
+		value int
+	}{
+		{&h.Hidden, 2304}, {&h.FFN, 9216}, {&h.Layers, 26}, {&h.Heads, 8}, {&h.KVHeads, 4}, {&h.HeadDim, 256},
+		{&h.Vocab, 262208}, {&h.Context, 131072}, {&h.Window, 4096},
+	} {
+		if *field.at == nil {
+			*field.at = &field.value
+		}
+	}
+	epsilon, scale := 1e-6, 256.0
+	if h.NormEps == nil {
+		h.NormEps = &epsilon
+	}
+	if h.ScoreScale == nil {
+		h.ScoreScale = &scale
+	}
 }
 
 // gemma sets what all of them have.

@@ -33,8 +33,10 @@ type loading struct {
 	next   int // of the stages
 }
 
-// stage is host memory for a part of a matrix that is decoded, until its copy
-// has run. Two in turn let one be decoded while the other is copied.
+// stage is host memory, of the kind that the device copies from at full speed, for
+// a part of a matrix that is decoded, until its copy has run. Two in turn let one
+// be decoded while the other is copied. What needs no decoding does not pass here,
+// but goes the way that the device has for weights.
 type stage struct {
 	data []byte
 	free kernels.Event

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
 	"headinfer/kernels"
 	"headinfer/kernels/cpu"
 	"headinfer/model/safetensors"
@@ -196,6 +198,49 @@ func TestLoadDecodesInParts(t *testing.T) {
 		if err := dev.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// hosted is a device with host memory of another kind.
+type hosted struct {
+	kernels.Device
+	host *memory.CheckedAllocator
+}
+
+func (h hosted) Host() memory.Allocator { return h.host }
+
+// TestLoadDecodesInHostMemory checks that parts are decoded in the host memory that
+// the device copies from, and that nothing of it is left.
+func TestLoadDecodesInHostMemory(t *testing.T) {
+	encoded, _ := fp8Twins(t)
+	c, err := Open(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, c)
+	dev := hosted{cpu.Open(64<<20, 2), memory.NewCheckedAllocator(memory.NewGoAllocator())}
+	s := dev.NewStream("test")
+	specs := c.Config.tensors()
+	load := c.source.load(dev, s, specs)
+	decoded := 0
+	for _, spec := range specs {
+		if _, err := load.put(spec); err != nil {
+			t.Fatal(err)
+		}
+		if kind, _ := c.source.held(spec); kind == "fp8" {
+			decoded++
+		}
+		if got := dev.host.CurrentAlloc(); got != min(decoded, 2)*stageBytes {
+			t.Errorf("%d bytes of host memory are taken after %d matrices, want two stages at most", got, decoded)
+		}
+	}
+	load.end()
+	dev.host.AssertSize(t, 0)
+	if decoded < 3 {
+		t.Errorf("only %d matrices were decoded", decoded)
+	}
+	if err := dev.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

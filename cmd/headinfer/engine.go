@@ -34,6 +34,9 @@ func startEngine(p *pipeline, dev kernels.Device, log zerolog.Logger) (e *stages
 	if err != nil {
 		return nil, nil, errors.Join(usage(err), dev.Close())
 	}
+	if checkpoint.Config.TextOnly {
+		log.Info().Str("model", checkpoint.Config.Name).Msg("of this model the language model alone is loaded: no pictures are read")
+	}
 	loading := newLoading(os.Stderr, log)
 	if !checkpoint.Random { // these are only enqueued as they are told of
 		checkpoint.Loading = loading.show

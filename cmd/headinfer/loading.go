@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +17,11 @@ import (
 const (
 	// loadingShown is how many bytes of weights take long enough to be shown.
 	loadingShown = 1e9
-	// loadingLogEvery is how often a log says how far loading is.
+	// loadingLogEvery is how often a log says how far loading is, at most.
 	loadingLogEvery = 10 * time.Second
+	// loadingLogParts is after how many parts of a model a log says so, but for the
+	// last: however long it takes, there are no more lines than that.
+	loadingLogParts = 4
 )
 
 // loadingState is how far loading is at some time.
@@ -32,7 +36,8 @@ type loading struct {
 	out   io.Writer // the terminal, or nil
 	log   zerolog.Logger
 	start time.Time
-	last  time.Time
+	last  time.Time // of the log
+	parts int64     // that the log has been told of
 	now   atomic.Pointer[loadingState]
 	bars  *mpb.Progress
 	bar   *mpb.Bar
@@ -52,11 +57,13 @@ func (l *loading) show(done, total int64) {
 		return
 	}
 	now := time.Now()
-	l.now.Store(&loadingState{done, total, now.Sub(l.start)})
+	state := &loadingState{done, total, now.Sub(l.start)}
+	l.now.Store(state)
 	if l.out == nil {
-		if now.Sub(l.last) >= loadingLogEvery {
-			l.last = now
-			l.log.Info().Str("done", kernels.FormatBytes(done)).Str("of", kernels.FormatBytes(total)).Msg("loading the model")
+		if part := done / (total / loadingLogParts); part > l.parts && done < total && now.Sub(l.last) >= loadingLogEvery {
+			l.last, l.parts = now, part
+			l.log.Info().Str("done", kernels.FormatBytes(done)).Str("of", kernels.FormatBytes(total)).
+				Str("share", state.share()).Str("rate", strings.TrimSpace(state.rate())).Msg("loading the model")
 		}
 		return
 	}
@@ -81,8 +88,11 @@ func (l *loading) stop() {
 
 // amount says how much is there.
 func (s loadingState) amount() string {
-	return fmt.Sprintf("loading the model  %s of %s ", kernels.FormatBytes(s.done), kernels.FormatBytes(s.total))
+	return fmt.Sprintf("loading the model  %s of %s, %s ", kernels.FormatBytes(s.done), kernels.FormatBytes(s.total), s.share())
 }
+
+// share says it as a part of all, which it does not reach before the end.
+func (s loadingState) share() string { return fmt.Sprintf("%d%%", 100*s.done/s.total) }
 
 // rate says how fast it comes, and how long the rest will take. At first there is
 // nothing to go by.

@@ -64,7 +64,7 @@ func (f *modelFacts) print(w io.Writer) error {
 	if f.Path != f.Model {
 		row("path", "%s", f.Path)
 	}
-	row("architecture", "%s", c.Architecture)
+	row("architecture", "%s%s", c.Architecture, textOnly(c))
 	row("parameters", "%s", parameters(f.Parameters))
 	row("weights", "%s on the device; %s", kernels.FormatBytes(f.Weights), f.encodings())
 	row("vocabulary", "%d tokens%s", c.Vocab, f.chat())
@@ -166,6 +166,14 @@ func (f *modelFacts) recent() string {
 		}
 	}
 	return fmt.Sprintf(", in %d layers; the other %d keep the last %d tokens", c.Layers-sliding, sliding, c.Window)
+}
+
+// textOnly says what of a model is not used.
+func textOnly(c model.Config) string {
+	if c.TextOnly {
+		return ", the language model alone: no pictures are read"
+	}
+	return ""
 }
 
 func (f *modelFacts) chat() string {

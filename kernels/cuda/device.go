@@ -31,6 +31,7 @@ type Device struct {
 	failed    atomic.Pointer[error]
 	epoch     *driver.Event // when the device was opened
 	work      workspace
+	staging   staging
 
 	mu      sync.Mutex
 	streams []*stream
@@ -48,7 +49,8 @@ func Open(budget int64, ordinal int) (kernels.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{context: context, ledger: kernels.NewLedger(budget), host: &pinned{context: context, sizes: map[unsafe.Pointer]int{}}}
+	host := &pinned{context: context, sizes: map[unsafe.Pointer]int{}}
+	d := &Device{context: context, ledger: kernels.NewLedger(budget), host: host, staging: staging{context: context, pinned: host}}
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -115,8 +117,8 @@ func (d *Device) fail(op string, err error) {
 
 // Close waits for the device and lets it go.
 func (d *Device) Close() error {
-	var err error
 	_ = d.context.Synchronize() // a fault has been reported where it was noticed
+	err := d.staging.close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range d.streams {
@@ -182,10 +184,6 @@ func (d *Device) Free(b kernels.Buffer) {
 
 // NewWeight takes memory that stays until the device is closed.
 func (d *Device) NewWeight(what string, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
-	if dt > kernels.Q5_1 { // those after it have no kernels
-		return kernels.Tensor{}, fmt.Errorf("weight %s: %w on a GPU: encoding %s; run it with device kind cpu, or take the model in another of %v",
-			what, errors.ErrUnsupported, dt, kernels.DTypes()[:kernels.Q5_1])
-	}
 	row, err := dt.RowBytes(cols)
 	if err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
@@ -204,6 +202,7 @@ func (d *Device) NewWeight(what string, dt kernels.DType, rows, cols int) (kerne
 }
 
 // Weight copies data to the device, where it stays until the device is closed.
+// Large weights go through pinned memory, which is kept until Prepare is called.
 func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols int) (kernels.Tensor, error) {
 	host, err := kernels.HostMatrix(data, dt, rows, cols)
 	if err != nil {
@@ -213,12 +212,7 @@ func (d *Device) Weight(what string, data []byte, dt kernels.DType, rows, cols i
 	if err != nil {
 		return kernels.Tensor{}, err
 	}
-	s, err := d.context.NewStream(0)
-	if err != nil {
-		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
-	}
-	err = errors.Join(s.CopyIn(pointer(w.Data), host.Data, host.Bytes()), s.Synchronize(), s.Close())
-	if err != nil {
+	if err := d.staging.copyIn(pointer(w.Data), data[:host.Bytes()]); err != nil {
 		return kernels.Tensor{}, fmt.Errorf("weight %s: %w", what, err)
 	}
 	return w, nil

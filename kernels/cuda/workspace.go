@@ -34,8 +34,12 @@ type workspace struct {
 	partial        kernels.Buffer // attention's splits
 }
 
-// Prepare takes the workspace.
+// Prepare takes the workspace, and gives back what the loading of weights took,
+// as they are there when the size of a pass is known.
 func (d *Device) Prepare(w kernels.Workload) error {
+	if err := d.staging.close(); err != nil {
+		return fmt.Errorf("ending the loading of weights: %w", err)
+	}
 	for _, part := range []struct {
 		what  string
 		at    *kernels.Buffer

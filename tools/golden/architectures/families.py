@@ -6,7 +6,7 @@ of 96, windows of 32, and 64 positions as the length that RoPE scaling starts fr
 150 KiB leaves room for.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable
 
 import torch
@@ -239,13 +239,55 @@ def gemma3(hidden, kv_heads, mlp, rope_scaling):
     )
 
 
-def gemma3_features(hidden):
+def gemma3_features(hidden, local=10000.0):
     return [
         *gemma_features(hidden),
-        Feature("rope_local_base_freq", {"rope_local_base_freq": 10000.0}),
+        Feature("rope_local_base_freq", {"rope_local_base_freq": local}),
         Feature("sliding_window_pattern", {"sliding_window_pattern": 3}),
         *QK_NORMS,
     ]
+
+
+def gemma3_multimodal():
+    """In the form of the published files that read pictures, too: what their text_config leaves out are transformers'
+    defaults, among them 8 heads, 4 KV heads and a scale of scores for heads of 256."""
+    return {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "boi_token_index": 93,
+        "eoi_token_index": 94,
+        "eos_token_id": [1, 2],
+        "image_token_index": 95,
+        "initializer_range": 0.02,
+        "mm_tokens_per_image": 4,
+        "model_type": "gemma3",
+        "text_config": {
+            "head_dim": HEAD_DIM,
+            "hidden_size": 24,
+            "intermediate_size": 16,
+            "model_type": "gemma3_text",
+            "num_hidden_layers": 6,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "sliding_window": WINDOW,
+            "vocab_size": VOCABULARY,
+        },
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.50.0.dev0",
+        "vision_config": {
+            "hidden_size": 8,
+            "image_size": 8,
+            "intermediate_size": 8,
+            "model_type": "siglip_vision_model",
+            "num_attention_heads": 2,
+            "num_hidden_layers": 1,
+            "patch_size": 2,
+            "vision_use_head": False,
+        },
+    }
+
+
+def within(part, features):
+    """The features of a model whose configuration is a part of a file's."""
+    return [replace(f, config={f"{part}.{key}": value for key, value in f.config.items()}) for f in features]
 
 
 def architectures():
@@ -387,6 +429,12 @@ def architectures():
             "gemma3-linear",
             gemma3(32, 2, 40, {"factor": 4.0, "rope_type": "linear"}),
             [*gemma3_features(32), *scaling(factor=2.0)],
+            norm_neutral=0.0,
+        ),
+        Architecture(
+            "gemma3-multimodal",
+            gemma3_multimodal(),
+            within("text_config", [*gemma3_features(24, local=1000.0), *scaling(factor=2.0)]),
             norm_neutral=0.0,
         ),
         Architecture("phi3", phi, phi3_features(phi)),

@@ -69,8 +69,24 @@ def build(config):
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](copy.deepcopy(config)).eval()
 
 
+# What files call the parts of a model that reads pictures, too, and what transformers calls them in memory.
+PARTS = {
+    "language_model.model.": "model.language_model.",
+    "vision_tower.": "model.vision_tower.",
+    "multi_modal_projector.": "model.multi_modal_projector.",
+}
+
+
+def name_in_memory(name):
+    for file, memory in PARTS.items():
+        if name.startswith(file):
+            return memory + name.removeprefix(file)
+    return name
+
+
 def fill(model, weights):
     """Puts the file's weights into the model; a tied output matrix is not in the file."""
+    weights = {name_in_memory(name): weight for name, weight in weights.items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     if set(missing) - tied or unexpected:
@@ -100,6 +116,9 @@ def logits(model, ids):
     return out
 
 
+LAST_NORM = ("model.norm.weight", "model.language_model.norm.weight")
+
+
 def scaled_embeddings(config):
     return config.model_type.startswith("gemma")
 
@@ -127,7 +146,7 @@ def random_weights(model, architecture, rng):
             # Norms of queries and keys are what their scores' size depends on.
             middle = architecture.norm_neutral + (0.4 if "q_norm" in name or "k_norm" in name else 0.0)
             value = middle + 0.25 * value
-            if name == "model.norm.weight" and scaled_embeddings(model.config):
+            if name in LAST_NORM and scaled_embeddings(model.config):
                 # Small embeddings, or a token would predict itself; this brings the logits back to a few units.
                 value = 4.0 * value + 1.5
         elif name.endswith("bias"):
