@@ -29,7 +29,7 @@ var topKeys = []string{keyModel, keyDevice, string(Documents), string(Heads)}
 
 // ModelOptions says which model runs.
 type ModelOptions struct {
-	Path string `yaml:"path" default:"builtin" doc:"The model: builtin for the one that the program carries, a directory with config.json, tokenizer.json and safetensors, a .gguf file, hf:OWNER/NAME[@REVISION][:FILE.gguf] for one of a Hugging Face hub (see headinfer pull), or, for measuring, random: and a shape (llama-3-8b, llama-3-70b, llama-2-7b, mistral-7b, qwen2-7b, gemma-2-9b, tiny, or the path of a config.json)." example:"models/llama"`
+	Path string `yaml:"path" default:"builtin" doc:"The model: builtin for the one that the program carries, a directory with config.json, tokenizer.json and safetensors, a .gguf file, hf:OWNER/NAME[@REVISION][:FILE.gguf] for one of a Hugging Face hub (see headinfer pull), or, for measuring, random: and a shape (llama-3-8b, llama-3-70b, llama-3.2-1b, llama-2-7b, mistral-7b, qwen2-7b, gemma-2-9b, tiny, or the path of a config.json), with ?dtype=q4_k or another encoding of its weights." example:"models/llama"`
 }
 
 // DeviceOptions says what it runs on.

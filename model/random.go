@@ -1,10 +1,8 @@
 package model
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"maps"
 	"math"
@@ -25,6 +23,9 @@ const randomPrefix = "random:"
 // trained from.
 const deviation = 0.02
 
+// randomType is the encoding of random weights when none is asked for.
+const randomType = kernels.BF16
+
 // shapes are those of published models, as their config.json has them. Only
 // the shapes are theirs: the layers are the decoder's own, which are Llama's,
 // so that Qwen2 has no biases here, and Gemma 2 neither its soft caps, its
@@ -35,6 +36,9 @@ var shapes = map[string]Config{
 	},
 	"llama-3-70b": {
 		Layers: 80, Hidden: 8192, Heads: 64, KVHeads: 8, HeadDim: 128, FFN: 28672, Vocab: 128256, Rope: Rope{Base: 500000}, NormEps: 1e-5,
+	},
+	"llama-3.2-1b": { // without the scaling of its rotation, which takes no time
+		Layers: 16, Hidden: 2048, Heads: 32, KVHeads: 8, HeadDim: 64, FFN: 8192, Vocab: 128256, Rope: Rope{Base: 500000}, NormEps: 1e-5, Tied: true,
 	},
 	"llama-2-7b": {
 		Layers: 32, Hidden: 4096, Heads: 32, KVHeads: 32, HeadDim: 128, FFN: 11008, Vocab: 32000, Rope: Rope{Base: 10000}, NormEps: 1e-5,
@@ -55,9 +59,9 @@ var shapes = map[string]Config{
 
 // openRandom makes a checkpoint of a shape without weights: path is
 // random:NAME, or random: and the path of a config.json or of a directory with
-// one, and after either may come ?seed=N.
+// one, and after either may come ?seed=N&dtype=TYPE, or one of the two.
 func openRandom(path string) (*Checkpoint, error) {
-	what, seed, err := parseRandom(path)
+	what, from, err := parseRandom(path)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
@@ -71,26 +75,74 @@ func openRandom(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Architecture, config.Name, config.Rope.Dim = "llama", name+" (random weights)", config.HeadDim
+	how := "random weights"
+	if from.dtype != randomType {
+		how += " in " + from.dtype.String()
+	}
+	config.Architecture, config.Name, config.Rope.Dim = "llama", fmt.Sprintf("%s (%s)", name, how), config.HeadDim
 	// It has been trained for no length, so any is as good as another.
 	config.Context = math.MaxInt32
-	return &Checkpoint{Path: path, Config: config, Tokenizer: tok, Random: true, source: noise{seed}}, nil
+	return &Checkpoint{Path: path, Config: config, Tokenizer: tok, Random: true, source: from}, nil
 }
 
-// parseRandom takes random:WHAT?seed=N apart.
-func parseRandom(path string) (what string, seed uint64, err error) {
-	what, option, given := strings.Cut(strings.TrimPrefix(path, randomPrefix), "?")
+// parseRandom takes random:WHAT?seed=N&dtype=TYPE apart.
+func parseRandom(path string) (what string, n noise, err error) {
+	n = noise{path: path, seed: 1, dtype: randomType}
+	what, options, given := strings.Cut(strings.TrimPrefix(path, randomPrefix), "?")
 	if !given {
-		return what, 1, nil
+		return what, n, nil
 	}
-	value, ok := strings.CutPrefix(option, "seed=")
-	if !ok {
-		return "", 0, fmt.Errorf("%q is no option; expected seed=N, as in %stiny?seed=7", option, randomPrefix)
+	seen := map[string]bool{}
+	for option := range strings.SplitSeq(options, "&") {
+		name, value, _ := strings.Cut(option, "=")
+		if seen[name] {
+			return "", n, fmt.Errorf("%s= is there twice; expected it once", name)
+		}
+		seen[name] = true
+		switch name {
+		case "seed":
+			if n.seed, err = strconv.ParseUint(value, 10, 64); err != nil {
+				return "", n, fmt.Errorf("the seed is %q; expected a whole number from 0 to %d", value, uint64(math.MaxUint64))
+			}
+		case "dtype":
+			if n.dtype, err = parseType(value); err != nil {
+				return "", n, err
+			}
+		default:
+			return "", n, fmt.Errorf("%q is no option; expected seed=N or dtype=TYPE, as in %stiny?seed=7&dtype=q8_0", option, randomPrefix)
+		}
 	}
-	if seed, err = strconv.ParseUint(value, 10, 64); err != nil {
-		return "", 0, fmt.Errorf("the seed is %q; expected a whole number from 0 to %d", value, uint64(math.MaxUint64))
+	return what, n, nil
+}
+
+// RandomIn returns the path of the same random weights in an encoding. It fails if
+// path is not one of random weights, if it names an encoding already, or if there
+// is none of that name.
+func RandomIn(path, dtype string) (string, error) {
+	if !strings.HasPrefix(path, randomPrefix) {
+		return "", fmt.Errorf("the model is %s, which has weights of its own; expected %sNAME", path, randomPrefix)
 	}
-	return what, seed, nil
+	mark := "?"
+	if strings.Contains(path, mark) {
+		mark = "&"
+	}
+	path += mark + "dtype=" + dtype
+	if _, _, err := parseRandom(path); err != nil {
+		return "", fmt.Errorf("model %s: %w", path, err)
+	}
+	return path, nil
+}
+
+// parseType reads the encoding of random weights.
+func parseType(name string) (kernels.DType, error) {
+	var known []string
+	for _, d := range kernels.DTypes() {
+		if d.String() == name {
+			return d, nil
+		}
+		known = append(known, d.String())
+	}
+	return kernels.Invalid, fmt.Errorf("dtype is %q; expected one of %s", name, strings.Join(known, ", "))
 }
 
 // shapeOf reads a shape from a config.json, or a directory with one. Of the
@@ -106,7 +158,7 @@ func shapeOf(path string) (c Config, name string, err error) {
 	case info.IsDir():
 		path = filepath.Join(path, "config.json")
 	}
-	file, err := readHF(path, os.ReadFile)
+	file, err := readHF(path, readSmall)
 	if err != nil {
 		return Config{}, "", err
 	}
@@ -116,61 +168,4 @@ func shapeOf(path string) (c Config, name string, err error) {
 		name = c.Name
 	}
 	return c, name, err
-}
-
-// noise is a source that has the device make its tensors: matrices in bf16 of
-// normal numbers, norms of ones.
-type noise struct{ seed uint64 }
-
-func (noise) check(tensorSpec) error { return nil }
-func (noise) close() error           { return nil }
-
-func (noise) bytes(spec tensorSpec) int64 {
-	if spec.vector() {
-		return 4 * int64(spec.cols)
-	}
-	return 2 * int64(spec.rows) * int64(spec.cols)
-}
-
-func (n noise) held(spec tensorSpec) (kind string, bytes int64) {
-	if spec.vector() {
-		return kernels.F32.String(), n.bytes(spec)
-	}
-	return kernels.BF16.String(), n.bytes(spec)
-}
-
-func (n noise) load(dev kernels.Device, s kernels.Stream, _ []tensorSpec) loader {
-	return drawing{n, dev, s}
-}
-
-// drawing has a device make tensors.
-type drawing struct {
-	noise
-	dev kernels.Device
-	s   kernels.Stream
-}
-
-func (d drawing) put(spec tensorSpec) (kernels.Tensor, error) {
-	if spec.vector() {
-		t, err := d.dev.NewWeight(spec.name, kernels.F32, 1, spec.cols)
-		if err == nil {
-			d.dev.Random(d.s, t, 0, 1, 0)
-		}
-		return t, err
-	}
-	t, err := d.dev.NewWeight(spec.name, kernels.BF16, spec.rows, spec.cols)
-	if err == nil {
-		d.dev.Random(d.s, t, d.seedOf(spec.name), 0, deviation)
-	}
-	return t, err
-}
-
-func (drawing) end() {}
-
-// seedOf gives each tensor a seed of its own.
-func (n noise) seedOf(name string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, n.seed)) // a hash takes all
-	_, _ = h.Write([]byte(name))
-	return h.Sum64()
 }

@@ -27,7 +27,7 @@ func parameters(c Config) (n int64) {
 // of the models, less Qwen2's biases and two of the four norms of Gemma 2's layers.
 func TestShapesArePublished(t *testing.T) {
 	published := map[string]int64{
-		"llama-3-8b": 8_030_261_248, "llama-3-70b": 70_553_706_496, "llama-2-7b": 6_738_415_616, "mistral-7b": 7_241_732_096,
+		"llama-3-8b": 8_030_261_248, "llama-3.2-1b": 1_235_814_400, "llama-3-70b": 70_553_706_496, "llama-2-7b": 6_738_415_616, "mistral-7b": 7_241_732_096,
 		"qwen2-7b":   7_615_616_512 - 28*(3584+2*512),
 		"gemma-2-9b": 9_241_705_984 - 42*2*3584,
 	}
@@ -216,14 +216,20 @@ func TestRandomShapesFromFiles(t *testing.T) {
 
 func TestRandomRefuses(t *testing.T) {
 	for path, want := range map[string]string{
-		"random:llama-4":              `no shape is called "llama-4"; known are gemma-2-9b, llama-2-7b, llama-3-70b, llama-3-8b, mistral-7b, qwen2-7b, tiny; or give the path`,
-		"random:":                     `no shape is called ""`,
-		"random:tiny?seed=-1":         `the seed is "-1"; expected a whole number from 0 to 18446744073709551615`,
-		"random:tiny?seed=":           `the seed is ""`,
-		"random:tiny?sead=1":          `"sead=1" is no option; expected seed=N`,
+		"random:llama-4":               `no shape is called "llama-4"; known are gemma-2-9b, llama-2-7b, llama-3-70b, llama-3-8b, llama-3.2-1b, mistral-7b, qwen2-7b, tiny; or give the path`,
+		"random:":                      `no shape is called ""`,
+		"random:tiny?seed=-1":          `the seed is "-1"; expected a whole number from 0 to 18446744073709551615`,
+		"random:tiny?seed=":            `the seed is ""`,
+		"random:tiny?sead=1":           `"sead=1" is no option; expected seed=N or dtype=TYPE`,
+		"random:tiny?seed=1&seed=2":    `seed= is there twice`,
+		"random:tiny?dtype=q4_2":       `dtype is "q4_2"; expected one of f32, f16, bf16, q8_0, `,
+		"random:tiny?dtype=int4/32":    `dtype is "int4/32"; expected one of`,
+		"random:tiny?seed=x&dtype=f32": `the seed is "x"`,
+		"random:tiny?dtype=q6_k": `random:tiny?dtype=q6_k: matrix model.embed_tokens.weight cannot be q6_k: ` +
+			`a row of 128 elements is not a whole number of q6_k blocks of 256; choose a dtype whose blocks divide that`,
 		"random:tiny?":                `"" is no option`,
 		"random:../testdata":          "config.json",
-		"random:random_test.go":       "random_test.go: invalid character",
+		"random:random_test.go":       "invalid character 'p'",
 		"random:nowhere?seed=1":       `no shape is called "nowhere"`,
 		"random:../testdata/nowhere/": `no shape is called "../testdata/nowhere/"`,
 	} {

@@ -23,6 +23,7 @@ type benchOptions struct {
 	overrides
 	methods   []string
 	model     string
+	weights   []string // encodings of random weights; empty: what the model says
 	memory    string
 	chunkText string
 	texts     []string // of --context
@@ -53,6 +54,9 @@ Limits come from what this device was measured to copy, compute and read, just
 before, each alone. Methods with chunk: none read the prompt in one piece,
 whatever --chunk says.
 
+With --weights, every method is measured once for each encoding of a model's
+random weights, and a table beside says what a token reads of them.
+
 Counts: 8k is 8000, 8Ki is 8192.
 
 Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
@@ -82,6 +86,7 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 	f := c.Flags()
 	f.StringSliceVar(&o.methods, "method", nil, "methods to measure (default adaptive, if no FILE is given)")
 	f.StringVar(&o.model, "model", "", "short for --set model.path=")
+	f.StringSliceVar(&o.weights, "weights", nil, "encodings of random weights to measure with, such as bf16,q8_0,q4_k, or all")
 	f.StringSliceVar(&o.texts, "context", []string{"512", "4Ki"}, "prompt lengths in tokens")
 	f.StringVar(&o.chunkText, "chunk", "", "tokens of a prefill's passes, for methods that read in chunks (default: as the pipeline has it)")
 	f.IntVar(&o.decode, "decode-tokens", 8, "tokens to decode after each prompt")
@@ -203,7 +208,8 @@ func parseContexts(texts []string) ([]int, error) {
 // benchPipeline is what a row measures, under its name.
 type benchPipeline struct {
 	*pipeline
-	name string // the method, or the file
+	name    string // the method, or the file, and with --weights the encoding
+	weights string // of --weights
 }
 
 // pipelines reads the methods and the files.
@@ -218,16 +224,19 @@ func (o *benchOptions) pipelines(files []string) ([]benchPipeline, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, benchPipeline{p, name})
+		all = append(all, benchPipeline{pipeline: p, name: name})
 	}
 	for _, file := range files {
 		p, err := o.load(file)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, benchPipeline{p, file})
+		all = append(all, benchPipeline{pipeline: p, name: file})
 	}
-	return all, nil
+	if len(o.weights) == 0 {
+		return all, nil
+	}
+	return o.encoded(all)
 }
 
 // command is how the program was called.

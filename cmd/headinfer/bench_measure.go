@@ -83,7 +83,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 	}
 	b := &bench{benchOptions: o, pipeline: p, opened: dev.InUse()}
 	engine, done, err := startEngine(p.pipeline, dev, log)
-	if errors.Is(err, kernels.ErrBudget) {
+	if errors.Is(err, kernels.ErrBudget) || errors.Is(err, errors.ErrUnsupported) {
 		for _, n := range o.contexts {
 			rows = append(rows, benchRow{Pipeline: p.name, Context: n, Filled: o.fill, Error: err.Error()})
 			logRow(log, rows[len(rows)-1])
@@ -137,7 +137,7 @@ func (b *bench) fits() error {
 func (b *bench) row(n int) benchRow {
 	c, dev := b.engine.Checkpoint, b.engine.Device
 	r := benchRow{
-		Pipeline: b.pipeline.name, Context: n, Filled: b.fill,
+		Pipeline: b.pipeline.name, Context: n, Filled: b.fill, Weights: b.pipeline.weights, Read: stages.PlanModel(b.engine).ReadPerToken(),
 		Model: c.Config.Name, Random: c.Random, Lossy: b.engine.Report().Lossy, Device: dev.Info().Name,
 	}
 	if !b.fill {

@@ -18,6 +18,7 @@ func (r *benchReport) print(w io.Writer) error {
 	out.WriteByte('\n')
 	r.memory().write(&out)
 	out.WriteByte('\n')
+	r.writeRead(&out)
 	r.about(&out)
 	told := map[string]bool{}
 	for _, row := range r.Rows {
@@ -100,8 +101,8 @@ func (r *benchReport) about(out io.Writer) {
 		if row.Device != "" {
 			device = row.Device
 		}
-		if row.Model != "" {
-			what = row.Model
+		if row.Model != "" { // with --weights, rows differ in the encoding
+			what = strings.Replace(row.Model, " in "+row.Weights+")", ")", 1)
 		}
 		filled = filled || row.Filled
 	}

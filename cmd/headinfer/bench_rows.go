@@ -72,8 +72,10 @@ type benchRow struct {
 	Error    string         `json:"error,omitempty"` // why there are no figures
 	Model    string         `json:"model,omitempty"`
 	Random   bool           `json:"random_weights"`
-	Lossy    []string       `json:"lossy,omitempty"` // which options make the method inexact
-	Filled   bool           `json:"kv_filled"`       // random keys and values; no prompt was read
+	Weights  string         `json:"weights,omitempty"`                // their encoding, with --weights
+	Read     int64          `json:"weights_read_per_token,omitempty"` // bytes; without the embedding, unless it is the output too
+	Lossy    []string       `json:"lossy,omitempty"`                  // which options make the method inexact
+	Filled   bool           `json:"kv_filled"`                        // random keys and values; no prompt was read
 	Device   string         `json:"device,omitempty"`
 	Chunk    int            `json:"chunk_tokens"`   // of a prefill's passes; 0: there was none
 	Group    int            `json:"group_kv_heads"` // of the last pass's tiles

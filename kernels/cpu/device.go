@@ -166,6 +166,7 @@ func (d *Device) Prepare(w kernels.Workload) error {
 		return err
 	}
 	parts := (2*d.pool.workers + w.KVHeads - 1) + w.KVHeads // heads × parts is at most this
-	_, err := d.scratch.common(parts*partialSize(min(w.Rows, fewRows), w.Group, w.HeadDim), "partial attention")
+	partial := parts * partialSize(min(w.Rows, fewRows), w.Group, w.HeadDim)
+	_, err := d.scratch.common(max(partial, vectorRows*simd.LayFloats(w.Columns)), "operators' shared scratch")
 	return err
 }

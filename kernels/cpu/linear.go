@@ -42,19 +42,27 @@ func (d *Device) vectorLinear(out, x, w kernels.Tensor, accumulate bool) error {
 	if err := d.scratch.each(stripe, "sums of a matrix–vector product"); err != nil {
 		return err
 	}
+	laid, err := d.scratch.common(vectorRows*simd.LayFloats(w.Cols), "activations of a matrix–vector product")
+	if err != nil {
+		return err
+	}
+	var vectors [vectorRows]simd.Vector
+	for r := range x.Rows {
+		vectors[r] = simd.Lay(floats(x, r), w.DType, laid[r*simd.LayFloats(w.Cols):])
+	}
 	step := (w.Rows + d.pool.workers*partsPerWorker - 1) / (d.pool.workers * partsPerWorker)
 	step = min((step+3)&^3, stripe) // the kernels take four rows at a time
 	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
 		lo, hi := i*step, min(w.Rows, (i+1)*step)
 		part := allBytes(w.RowRange(lo, hi))
-		for r := range x.Rows {
+		for r, v := range vectors[:x.Rows] {
 			y := floats(out, r)[lo:hi]
 			if !accumulate {
-				simd.GEMV(y, floats(x, r), part, w.DType)
+				simd.GEMV(y, v, part)
 				continue
 			}
 			sums := d.scratch.workers[worker][:hi-lo]
-			simd.GEMV(sums, floats(x, r), part, w.DType)
+			simd.GEMV(sums, v, part)
 			simd.AddInto(y, sums)
 		}
 	})

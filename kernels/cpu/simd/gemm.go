@@ -58,7 +58,7 @@ func Pack(dst *Packed, x []float32, ldx, m, k int) {
 
 // GEMMScratch returns how many floats of scratch a GEMM over k columns wants.
 func GEMMScratch(k int) int {
-	return maxLanes*(min(k, panelCols)+8) + 8*decodeLD + maxRows*maxLanes
+	return max(maxLanes*(min(k, panelCols)+8)+8*decodeLD, fewRows*LayFloats(k)) + maxRows*maxLanes
 }
 
 // GEMM computes y[m, 0:n] = X·Wᵀ, or += if accumulate: W is n rows of X's k
@@ -78,13 +78,12 @@ func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, acc
 		}
 		return
 	}
-	g.decoded, scratch = scratch[:8*decodeLD], scratch[8*decodeLD:]
-	g.tile, g.panel = scratch[:maxRows*maxLanes], scratch[maxRows*maxLanes:]
-
+	g.tile, scratch = scratch[:maxRows*maxLanes], scratch[maxRows*maxLanes:]
 	if m <= fewRows {
-		g.rowByRow(n, accumulate)
+		g.rowByRow(n, accumulate, scratch)
 		return
 	}
+	g.decoded, g.panel = scratch[:8*decodeLD], scratch[8*decodeLD:]
 	blocks := (k + panelCols - 1) / panelCols
 	unit := max(32, d.Block())
 	cols := ((k+blocks-1)/blocks + unit - 1) / unit * unit
@@ -115,19 +114,23 @@ type gemm struct {
 
 // rowByRow multiplies one row of X at a time with as many rows of W as stay in
 // the cache for the next one.
-func (g *gemm) rowByRow(n int, add bool) {
+func (g *gemm) rowByRow(n int, add bool, scratch []float32) {
+	var rows [fewRows]Vector
+	for r := range g.x.m {
+		rows[r] = Lay(g.x.data[r*g.x.ld:][:g.x.k], g.d, scratch)
+		scratch = scratch[LayFloats(g.x.k):]
+	}
 	for n0 := 0; n0 < n; n0 += len(g.tile) {
-		rows := min(len(g.tile), n-n0)
-		w := g.w[n0*g.rowBytes:][:rows*g.rowBytes]
-		for r := range g.x.m {
-			out := g.y[r*g.ldy+n0:][:rows]
-			x := g.x.data[r*g.x.ld:][:g.x.k]
+		some := min(len(g.tile), n-n0)
+		w := g.w[n0*g.rowBytes:][:some*g.rowBytes]
+		for r, x := range rows[:g.x.m] {
+			out := g.y[r*g.ldy+n0:][:some]
 			if !add {
-				g.gemv(out, x, w, g.d, g.rowBytes)
+				x.times(out, w, g.rowBytes)
 				continue
 			}
-			g.gemv(g.tile[:rows], x, w, g.d, g.rowBytes)
-			for i, v := range g.tile[:rows] {
+			x.times(g.tile[:some], w, g.rowBytes)
+			for i, v := range g.tile[:some] {
 				out[i] += v
 			}
 		}
@@ -206,36 +209,36 @@ func log2Up(n int) int {
 // scheduler can't interrupt it.
 const productBytes = 1 << 19
 
-// GEMV computes y[i] = dot(row i of w, x), where w is len(y) rows of len(x)
-// columns, encoded as d.
-func GEMV(y, x []float32, w []byte, d kernels.DType) {
-	stride := rowBytes("gemv w", d, len(x))
+// GEMV computes y[i] = dot(row i of w, x), where w is len(y) rows of x's columns,
+// in the encoding that x is laid out for.
+func GEMV(y []float32, x Vector, w []byte) {
+	stride := rowBytes("gemv w", x.d, x.k)
 	need("gemv w", len(w), len(y)*stride)
-	current.Load().gemv(y, x, w, d, stride)
+	x.times(y, w, stride)
 }
 
-func (s *kernelSet) gemv(y, x []float32, w []byte, d kernels.DType, stride int) {
-	n, unit := len(y), max(32, d.Block())
-	blocks, first := len(x)/unit, 0
+func (v *Vector) times(y []float32, w []byte, stride int) {
+	n, unit := len(y), max(32, v.d.Block())
+	blocks, first := v.k/unit, 0
 	if blocks == 0 {
 		clear(y)
 	} else {
 		product := func(f productFunc, rows int) {
 			for groups := (n - first) / rows; groups > 0; {
 				some := min(groups, max(1, productBytes/(rows*stride)))
-				f(&y[first], &x[0], &w[first*stride], uintptr(stride), blocks, some)
+				f(&y[first], &v.data[0], &w[first*stride], uintptr(stride), blocks, some)
 				first, groups = first+rows*some, groups-some
 			}
 		}
-		if f := s.product4[d]; f != nil {
+		if f := v.set.product4[v.d]; f != nil {
 			product(f, 4)
 		}
-		product(s.product1[d], 1)
+		product(v.set.product1[v.d], 1)
 	}
-	if rest := x[unit*blocks:]; len(rest) > 0 { // of an encoding without blocks
+	if rest := v.data[min(unit*blocks, v.k):v.k]; v.k > unit*blocks { // of an encoding without blocks
 		var b [32]float32
 		for i := range y {
-			dequantizeGo(b[:len(rest)], w[i*stride+unit*blocks*d.BlockBytes():], d)
+			dequantizeGo(b[:len(rest)], w[i*stride+unit*blocks*v.d.BlockBytes():], v.d)
 			y[i] += dotGo(b[:len(rest)], rest)
 		}
 	}

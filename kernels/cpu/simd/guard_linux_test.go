@@ -50,7 +50,7 @@ func TestNothingPastSlicesIsTouched(t *testing.T) {
 				w := guarded(t, len(randomWeights(r, d, n*k)))
 				copy(w, randomWeights(r, d, n*k))
 				x, m := floats(3*k), 3
-				GEMV(floats(n), x[2*k:], w, d)
+				GEMV(floats(n), Lay(x[2*k:], d, floats(LayFloats(k))), w)
 				var p Packed
 				Pack(&p, x, k, m, k)
 				GEMM(floats(m*n), n, &p, w, d, n, r.IntN(2) == 0, floats(GEMMScratch(k)))

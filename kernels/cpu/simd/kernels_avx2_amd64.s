@@ -4069,11 +4069,11 @@ loop:
 	VMOVDDUP     96(CX), X5
 	VPSRLVQ      q3lows_avx2<>+0(SB), X5, X5
 	VPAND        q3low_avx2<>+0(SB), X5, X5
-	VPBROADCASTD 104(CX), X6
-	VPSRLVD      q3highs_avx2<>+0(SB), X6, X6
-	VPSLLD       $0x04, X6, X6
-	VPAND        q3high_avx2<>+0(SB), X6, X6
-	VPOR         X5, X6, X5
+	VPBROADCASTD 104(CX), X7
+	VPSRLVD      q3highs_avx2<>+0(SB), X7, X7
+	VPSLLD       $0x04, X7, X7
+	VPAND        q3high_avx2<>+0(SB), X7, X7
+	VPOR         X5, X7, X5
 	VPSUBB       q3offset_avx2<>+0(SB), X5, X5
 	VPMOVSXBD    X5, Y7
 	VCVTDQ2PS    Y7, Y7
@@ -4362,11 +4362,11 @@ block:
 	VMOVDDUP     96(R10), X5
 	VPSRLVQ      q3lows_avx2<>+0(SB), X5, X5
 	VPAND        q3low_avx2<>+0(SB), X5, X5
-	VPBROADCASTD 104(R10), X6
-	VPSRLVD      q3highs_avx2<>+0(SB), X6, X6
-	VPSLLD       $0x04, X6, X6
-	VPAND        q3high_avx2<>+0(SB), X6, X6
-	VPOR         X5, X6, X5
+	VPBROADCASTD 104(R10), X7
+	VPSRLVD      q3highs_avx2<>+0(SB), X7, X7
+	VPSLLD       $0x04, X7, X7
+	VPAND        q3high_avx2<>+0(SB), X7, X7
+	VPOR         X5, X7, X5
 	VPSUBB       q3offset_avx2<>+0(SB), X5, X5
 	VPMOVSXBD    X5, Y7
 	VCVTDQ2PS    Y7, Y7

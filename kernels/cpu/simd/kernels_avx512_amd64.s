@@ -3858,149 +3858,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func productQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX2, AVX512F, F16C, MMX+
-TEXT ·productQ2KAVX512(SB), NOSPLIT, $192-48
-	MOVQ    y+0(FP), AX
-	MOVQ    x+8(FP), CX
-	MOVQ    w+16(FP), DX
-	MOVQ    stride+24(FP), BX
-	MOVQ    blocks+32(FP), SI
-	MOVQ    groups+40(FP), DI
-	VMOVUPS lowNibble_avx512<>+0(SB), Z13
-	VMOVUPS two_avx512<>+0(SB), Z14
-	VMOVUPS entry_avx512<>+0(SB), Z15
-	VMOVUPS entries1_avx512<>+0(SB), Z16
-	VMOVUPS entries2_avx512<>+0(SB), Z17
-	VMOVUPS entries3_avx512<>+0(SB), Z18
-	VMOVUPS groups0_avx512<>+0(SB), Z19
-	VMOVUPS groups1_avx512<>+0(SB), Z20
-	VMOVUPS groups2_avx512<>+0(SB), Z21
-	VMOVUPS groups3_avx512<>+0(SB), Z22
-	LEAQ    63(SP), R8
-	ANDQ    $-64, R8
-
-row:
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-block:
-	PREFETCHT0    2048(R9)
-	PREFETCHT0    2112(R9)
-	VPBROADCASTD  80(R9), X6
-	VCVTPH2PS     X6, X6
-	VMOVSHDUP     X6, X7
-	VBROADCASTSS  X6, Z6
-	VBROADCASTSS  X7, Z7
-	VPMOVZXBD     (R9), Z5
-	VPANDD        Z13, Z5, Z4
-	VPSRLD        $0x04, Z5, Z5
-	VCVTDQ2PS     Z4, Z4
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z6, Z4, Z4
-	VMULPS        Z7, Z5, Z5
-	VPERMPS       Z4, Z19, Z7
-	VPERMPS       Z5, Z19, Z8
-	VFMSUB213PS   Z8, Z14, Z7
-	VPMOVZXBD     16(R9), Z6
-	VPANDD        Z15, Z6, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   (R8), Z10, Z0
-	VPSRLD        $0x02, Z6, Z9
-	VPTERNLOGD    $0xea, Z16, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   128(R8), Z10, Z2
-	VPSRLD        $0x04, Z6, Z9
-	VPTERNLOGD    $0xea, Z17, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   256(R8), Z10, Z0
-	VPSRLD        $0x06, Z6, Z9
-	VPTERNLOGD    $0xea, Z18, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   384(R8), Z10, Z2
-	VPERMPS       Z4, Z20, Z7
-	VPERMPS       Z5, Z20, Z8
-	VFMSUB213PS   Z8, Z14, Z7
-	VPMOVZXBD     32(R9), Z6
-	VPANDD        Z15, Z6, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   64(R8), Z10, Z1
-	VPSRLD        $0x02, Z6, Z9
-	VPTERNLOGD    $0xea, Z16, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   192(R8), Z10, Z3
-	VPSRLD        $0x04, Z6, Z9
-	VPTERNLOGD    $0xea, Z17, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   320(R8), Z10, Z1
-	VPSRLD        $0x06, Z6, Z9
-	VPTERNLOGD    $0xea, Z18, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   448(R8), Z10, Z3
-	VPERMPS       Z4, Z21, Z7
-	VPERMPS       Z5, Z21, Z8
-	VFMSUB213PS   Z8, Z14, Z7
-	VPMOVZXBD     48(R9), Z6
-	VPANDD        Z15, Z6, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   512(R8), Z10, Z0
-	VPSRLD        $0x02, Z6, Z9
-	VPTERNLOGD    $0xea, Z16, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   640(R8), Z10, Z2
-	VPSRLD        $0x04, Z6, Z9
-	VPTERNLOGD    $0xea, Z17, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   768(R8), Z10, Z0
-	VPSRLD        $0x06, Z6, Z9
-	VPTERNLOGD    $0xea, Z18, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   896(R8), Z10, Z2
-	VPERMPS       Z4, Z22, Z7
-	VPERMPS       Z5, Z22, Z8
-	VFMSUB213PS   Z8, Z14, Z7
-	VPMOVZXBD     64(R9), Z6
-	VPANDD        Z15, Z6, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   576(R8), Z10, Z1
-	VPSRLD        $0x02, Z6, Z9
-	VPTERNLOGD    $0xea, Z16, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   704(R8), Z10, Z3
-	VPSRLD        $0x04, Z6, Z9
-	VPTERNLOGD    $0xea, Z17, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   832(R8), Z10, Z1
-	VPSRLD        $0x06, Z6, Z9
-	VPTERNLOGD    $0xea, Z18, Z15, Z9
-	VPERMPS       Z7, Z9, Z10
-	VFMADD231PS   960(R8), Z10, Z3
-	ADDQ          $0x00000400, R8
-	ADDQ          $0x00000054, R9
-	DECQ          R10
-	JNZ           block
-	VADDPS        Z1, Z0, Z0
-	VADDPS        Z3, Z2, Z2
-	VADDPS        Z2, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VHADDPS       X0, X0, X0
-	VHADDPS       X0, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          $0x04, AX
-	ADDQ          BX, DX
-	DECQ          DI
-	JNZ           row
-	VZEROUPPER
-	RET
-
 // func decodeQ3KAVX512(dst *float32, src *byte, blocks int)
 // Requires: AVX, AVX2, AVX512F, F16C
 TEXT ·decodeQ3KAVX512(SB), NOSPLIT, $160-24
@@ -4018,11 +3875,11 @@ loop:
 	VMOVDDUP     96(CX), X5
 	VPSRLVQ      q3lows_avx512<>+0(SB), X5, X5
 	VPAND        q3low_avx512<>+0(SB), X5, X5
-	VPBROADCASTD 104(CX), X6
-	VPSRLVD      q3highs_avx512<>+0(SB), X6, X6
-	VPSLLD       $0x04, X6, X6
-	VPAND        q3high_avx512<>+0(SB), X6, X6
-	VPOR         X5, X6, X5
+	VPBROADCASTD 104(CX), X7
+	VPSRLVD      q3highs_avx512<>+0(SB), X7, X7
+	VPSLLD       $0x04, X7, X7
+	VPAND        q3high_avx512<>+0(SB), X7, X7
+	VPOR         X5, X7, X5
 	VPSUBB       q3offset_avx512<>+0(SB), X5, X5
 	VPMOVSXBD    X5, Z7
 	VCVTDQ2PS    Z7, Z7
@@ -4211,182 +4068,6 @@ DATA q3third_avx512<>+24(SB)/4, $0x04040404
 DATA q3third_avx512<>+28(SB)/4, $0x04040404
 GLOBL q3third_avx512<>(SB), RODATA|NOPTR, $32
 
-// func productQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX2, AVX512F, F16C, MMX+
-TEXT ·productQ3KAVX512(SB), NOSPLIT, $160-48
-	MOVQ    y+0(FP), AX
-	MOVQ    x+8(FP), CX
-	MOVQ    w+16(FP), DX
-	MOVQ    stride+24(FP), BX
-	MOVQ    blocks+32(FP), SI
-	MOVQ    groups+40(FP), DI
-	VMOVUPS three_avx512<>+0(SB), Z13
-	LEAQ    63(SP), R8
-	ANDQ    $-64, R8
-
-row:
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-	MOVQ   SI, R11
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-block:
-	PREFETCHT0    2048(R10)
-	PREFETCHT0    2112(R10)
-	VPBROADCASTW  108(R10), X4
-	VCVTPH2PS     X4, X4
-	VBROADCASTSS  X4, Z4
-	VMOVDDUP      96(R10), X5
-	VPSRLVQ       q3lows_avx512<>+0(SB), X5, X5
-	VPAND         q3low_avx512<>+0(SB), X5, X5
-	VPBROADCASTD  104(R10), X6
-	VPSRLVD       q3highs_avx512<>+0(SB), X6, X6
-	VPSLLD        $0x04, X6, X6
-	VPAND         q3high_avx512<>+0(SB), X6, X6
-	VPOR          X5, X6, X5
-	VPSUBB        q3offset_avx512<>+0(SB), X5, X5
-	VPMOVSXBD     X5, Z7
-	VCVTDQ2PS     Z7, Z7
-	VMULPS        Z4, Z7, Z7
-	VMOVUPS       Z7, (R8)
-	VMOVDQU       q3two_avx512<>+0(SB), Y11
-	VMOVDQU       q3third_avx512<>+0(SB), Y12
-	VMOVDQU       (R10), Y5
-	VMOVDQU       32(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPSLLW        $0x02, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   (R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   (R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   4(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   64(R9), Z9, Z1
-	VPSRLW        $0x02, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSLLW        $0x01, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   8(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   128(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   12(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   192(R9), Z9, Z3
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPAND         Y12, Y5, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   16(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   256(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   20(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   320(R9), Z9, Z1
-	VPSRLW        $0x06, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x01, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   24(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   384(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   28(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   448(R9), Z9, Z3
-	VMOVDQU       64(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPSRLW        $0x02, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   32(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   512(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   36(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   576(R9), Z9, Z1
-	VPSRLW        $0x02, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x03, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   40(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   640(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   44(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   704(R9), Z9, Z3
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x04, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   48(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   768(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   52(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   832(R9), Z9, Z1
-	VPSRLW        $0x06, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x05, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   56(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   896(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VMULPS.BCST   60(R8), Z13, Z8
-	VPERMPS       Z8, Z10, Z9
-	VFMADD231PS   960(R9), Z9, Z3
-	ADDQ          $0x00000400, R9
-	ADDQ          $0x0000006e, R10
-	DECQ          R11
-	JNZ           block
-	VADDPS        Z1, Z0, Z0
-	VADDPS        Z3, Z2, Z2
-	VADDPS        Z2, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VHADDPS       X0, X0, X0
-	VHADDPS       X0, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          $0x04, AX
-	ADDQ          BX, DX
-	DECQ          DI
-	JNZ           row
-	VZEROUPPER
-	RET
-
 // func decodeQ4KAVX512(dst *float32, src *byte, blocks int)
 // Requires: AVX, AVX2, AVX512F, F16C
 TEXT ·decodeQ4KAVX512(SB), NOSPLIT, $128-24
@@ -4398,6 +4079,7 @@ TEXT ·decodeQ4KAVX512(SB), NOSPLIT, $128-24
 	ANDQ    $-64, BX
 
 loop:
+	VMOVDQU32        k4halves_avx512<>+0(SB), Z8
 	VMOVDQU          4(CX), X5
 	VPSHUFD          $0x98, X5, X4
 	VPSHUFD          $0x50, X5, X5
@@ -4408,8 +4090,7 @@ loop:
 	VPOR             X4, X5, X4
 	VPMOVZXBD        X4, Z6
 	VCVTPH2PS        (CX), X5
-	VMOVDQU32        k4halves_avx512<>+0(SB), Z7
-	VPERMPS          Z5, Z7, Z7
+	VPERMPS          Z5, Z8, Z7
 	VCVTDQ2PS        Z6, Z6
 	VMULPS           Z7, Z6, Z6
 	VMOVUPS          Z6, (BX)
@@ -4484,24 +4165,6 @@ loop:
 	VZEROUPPER
 	RET
 
-DATA k4lows_avx512<>+0(SB)/4, $0x00000000
-DATA k4lows_avx512<>+4(SB)/4, $0x00000000
-DATA k4lows_avx512<>+8(SB)/4, $0x00000000
-DATA k4lows_avx512<>+12(SB)/4, $0x00000004
-GLOBL k4lows_avx512<>(SB), RODATA|NOPTR, $16
-
-DATA k4low_avx512<>+0(SB)/4, $0x3f3f3f3f
-DATA k4low_avx512<>+4(SB)/4, $0x0f0f0f0f
-DATA k4low_avx512<>+8(SB)/4, $0x3f3f3f3f
-DATA k4low_avx512<>+12(SB)/4, $0x0f0f0f0f
-GLOBL k4low_avx512<>(SB), RODATA|NOPTR, $16
-
-DATA k4high_avx512<>+0(SB)/4, $0x00000000
-DATA k4high_avx512<>+4(SB)/4, $0x30303030
-DATA k4high_avx512<>+8(SB)/4, $0x00000000
-DATA k4high_avx512<>+12(SB)/4, $0x30303030
-GLOBL k4high_avx512<>(SB), RODATA|NOPTR, $16
-
 DATA k4halves_avx512<>+0(SB)/4, $0x00000000
 DATA k4halves_avx512<>+4(SB)/4, $0x00000000
 DATA k4halves_avx512<>+8(SB)/4, $0x00000000
@@ -4520,131 +4183,23 @@ DATA k4halves_avx512<>+56(SB)/4, $0x00000001
 DATA k4halves_avx512<>+60(SB)/4, $0x00000001
 GLOBL k4halves_avx512<>(SB), RODATA|NOPTR, $64
 
-// func productQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX2, AVX512F, F16C, MMX+
-TEXT ·productQ4KAVX512(SB), NOSPLIT, $128-48
-	MOVQ    y+0(FP), AX
-	MOVQ    x+8(FP), CX
-	MOVQ    w+16(FP), DX
-	MOVQ    stride+24(FP), BX
-	MOVQ    blocks+32(FP), SI
-	MOVQ    groups+40(FP), DI
-	VMOVUPS four_avx512<>+0(SB), Z13
-	LEAQ    63(SP), R8
-	ANDQ    $-64, R8
+DATA k4lows_avx512<>+0(SB)/4, $0x00000000
+DATA k4lows_avx512<>+4(SB)/4, $0x00000000
+DATA k4lows_avx512<>+8(SB)/4, $0x00000000
+DATA k4lows_avx512<>+12(SB)/4, $0x00000004
+GLOBL k4lows_avx512<>(SB), RODATA|NOPTR, $16
 
-row:
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-	MOVQ   SI, R11
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+DATA k4low_avx512<>+0(SB)/4, $0x3f3f3f3f
+DATA k4low_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA k4low_avx512<>+8(SB)/4, $0x3f3f3f3f
+DATA k4low_avx512<>+12(SB)/4, $0x0f0f0f0f
+GLOBL k4low_avx512<>(SB), RODATA|NOPTR, $16
 
-block:
-	PREFETCHT0       2048(R10)
-	PREFETCHT0       2112(R10)
-	PREFETCHT0       2176(R10)
-	VMOVDQU          4(R10), X5
-	VPSHUFD          $0x98, X5, X4
-	VPSHUFD          $0x50, X5, X5
-	VPSRLVD          k4lows_avx512<>+0(SB), X4, X4
-	VPAND            k4low_avx512<>+0(SB), X4, X4
-	VPSRLD           $0x02, X5, X5
-	VPAND            k4high_avx512<>+0(SB), X5, X5
-	VPOR             X4, X5, X4
-	VPMOVZXBD        X4, Z6
-	VCVTPH2PS        (R10), X5
-	VMOVDQU32        k4halves_avx512<>+0(SB), Z7
-	VPERMPS          Z5, Z7, Z7
-	VCVTDQ2PS        Z6, Z6
-	VMULPS           Z7, Z6, Z6
-	VMOVUPS          Z6, (R8)
-	VBROADCASTSS     (R8), Z10
-	VFMSUB213PS.BCST 32(R8), Z13, Z10
-	VPMOVZXBD        16(R10), Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      (R9), Z12, Z0
-	VPMOVZXBD        32(R10), Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      64(R9), Z12, Z1
-	VBROADCASTSS     4(R8), Z10
-	VFMSUB213PS.BCST 36(R8), Z13, Z10
-	VPSRLD           $0x04, Z4, Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      128(R9), Z12, Z2
-	VPSRLD           $0x04, Z5, Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      192(R9), Z12, Z3
-	VBROADCASTSS     8(R8), Z10
-	VFMSUB213PS.BCST 40(R8), Z13, Z10
-	VPMOVZXBD        48(R10), Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      256(R9), Z12, Z0
-	VPMOVZXBD        64(R10), Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      320(R9), Z12, Z1
-	VBROADCASTSS     12(R8), Z10
-	VFMSUB213PS.BCST 44(R8), Z13, Z10
-	VPSRLD           $0x04, Z4, Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      384(R9), Z12, Z2
-	VPSRLD           $0x04, Z5, Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      448(R9), Z12, Z3
-	VBROADCASTSS     16(R8), Z10
-	VFMSUB213PS.BCST 48(R8), Z13, Z10
-	VPMOVZXBD        80(R10), Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      512(R9), Z12, Z0
-	VPMOVZXBD        96(R10), Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      576(R9), Z12, Z1
-	VBROADCASTSS     20(R8), Z10
-	VFMSUB213PS.BCST 52(R8), Z13, Z10
-	VPSRLD           $0x04, Z4, Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      640(R9), Z12, Z2
-	VPSRLD           $0x04, Z5, Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      704(R9), Z12, Z3
-	VBROADCASTSS     24(R8), Z10
-	VFMSUB213PS.BCST 56(R8), Z13, Z10
-	VPMOVZXBD        112(R10), Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      768(R9), Z12, Z0
-	VPMOVZXBD        128(R10), Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      832(R9), Z12, Z1
-	VBROADCASTSS     28(R8), Z10
-	VFMSUB213PS.BCST 60(R8), Z13, Z10
-	VPSRLD           $0x04, Z4, Z4
-	VPERMPS          Z10, Z4, Z12
-	VFMADD231PS      896(R9), Z12, Z2
-	VPSRLD           $0x04, Z5, Z5
-	VPERMPS          Z10, Z5, Z12
-	VFMADD231PS      960(R9), Z12, Z3
-	ADDQ             $0x00000400, R9
-	ADDQ             $0x00000090, R10
-	DECQ             R11
-	JNZ              block
-	VADDPS           Z1, Z0, Z0
-	VADDPS           Z3, Z2, Z2
-	VADDPS           Z2, Z0, Z0
-	VEXTRACTF64X4    $0x01, Z0, Y1
-	VADDPS           Y1, Y0, Y0
-	VEXTRACTF128     $0x01, Y0, X1
-	VADDPS           X1, X0, X0
-	VHADDPS          X0, X0, X0
-	VHADDPS          X0, X0, X0
-	VMOVSS           X0, (AX)
-	ADDQ             $0x04, AX
-	ADDQ             BX, DX
-	DECQ             DI
-	JNZ              row
-	VZEROUPPER
-	RET
+DATA k4high_avx512<>+0(SB)/4, $0x00000000
+DATA k4high_avx512<>+4(SB)/4, $0x30303030
+DATA k4high_avx512<>+8(SB)/4, $0x00000000
+DATA k4high_avx512<>+12(SB)/4, $0x30303030
+GLOBL k4high_avx512<>(SB), RODATA|NOPTR, $16
 
 // func decodeQ5KAVX512(dst *float32, src *byte, blocks int)
 // Requires: AVX, AVX2, AVX512F, F16C
@@ -4656,6 +4211,7 @@ TEXT ·decodeQ5KAVX512(SB), NOSPLIT, $160-24
 	ANDQ $-64, BX
 
 loop:
+	VMOVDQU32    k4halves_avx512<>+0(SB), Z8
 	VMOVDQU      4(CX), X5
 	VPSHUFD      $0x98, X5, X4
 	VPSHUFD      $0x50, X5, X5
@@ -4666,8 +4222,7 @@ loop:
 	VPOR         X4, X5, X4
 	VPMOVZXBD    X4, Z6
 	VCVTPH2PS    (CX), X5
-	VMOVDQU32    k4halves_avx512<>+0(SB), Z7
-	VPERMPS      Z5, Z7, Z7
+	VPERMPS      Z5, Z8, Z7
 	VCVTDQ2PS    Z6, Z6
 	VMULPS       Z7, Z6, Z6
 	VMOVUPS      Z6, (BX)
@@ -4827,197 +4382,6 @@ DATA q5fifth_avx512<>+20(SB)/4, $0x10101010
 DATA q5fifth_avx512<>+24(SB)/4, $0x10101010
 DATA q5fifth_avx512<>+28(SB)/4, $0x10101010
 GLOBL q5fifth_avx512<>(SB), RODATA|NOPTR, $32
-
-// func productQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX2, AVX512F, F16C, MMX+
-TEXT ·productQ5KAVX512(SB), NOSPLIT, $160-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ w+16(FP), DX
-	MOVQ stride+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ groups+40(FP), DI
-	LEAQ 63(SP), R8
-	ANDQ $-64, R8
-
-row:
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-	MOVQ   SI, R11
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-block:
-	PREFETCHT0    2048(R10)
-	PREFETCHT0    2112(R10)
-	PREFETCHT0    2176(R10)
-	VMOVDQU       4(R10), X5
-	VPSHUFD       $0x98, X5, X4
-	VPSHUFD       $0x50, X5, X5
-	VPSRLVD       k4lows_avx512<>+0(SB), X4, X4
-	VPAND         k4low_avx512<>+0(SB), X4, X4
-	VPSRLD        $0x02, X5, X5
-	VPAND         k4high_avx512<>+0(SB), X5, X5
-	VPOR          X4, X5, X4
-	VPMOVZXBD     X4, Z6
-	VCVTPH2PS     (R10), X5
-	VMOVDQU32     k4halves_avx512<>+0(SB), Z7
-	VPERMPS       Z5, Z7, Z7
-	VCVTDQ2PS     Z6, Z6
-	VMULPS        Z7, Z6, Z6
-	VMOVUPS       Z6, (R8)
-	VMOVDQU       q5low_avx512<>+0(SB), Y11
-	VMOVDQU       q5fifth_avx512<>+0(SB), Y12
-	VMOVDQU       16(R10), Y5
-	VMOVDQU       48(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPSLLW        $0x04, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  (R8), Z8
-	VBROADCASTSS  32(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   (R9), Z10, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   64(R9), Z10, Z1
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSLLW        $0x03, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  4(R8), Z8
-	VBROADCASTSS  36(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   128(R9), Z10, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   192(R9), Z10, Z3
-	VMOVDQU       80(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPSLLW        $0x02, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  8(R8), Z8
-	VBROADCASTSS  40(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   256(R9), Z10, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   320(R9), Z10, Z1
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSLLW        $0x01, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  12(R8), Z8
-	VBROADCASTSS  44(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   384(R9), Z10, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   448(R9), Z10, Z3
-	VMOVDQU       112(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPAND         Y12, Y5, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  16(R8), Z8
-	VBROADCASTSS  48(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   512(R9), Z10, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   576(R9), Z10, Z1
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x01, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  20(R8), Z8
-	VBROADCASTSS  52(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   640(R9), Z10, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   704(R9), Z10, Z3
-	VMOVDQU       144(R10), Y4
-	VPAND         Y11, Y4, Y6
-	VPSRLW        $0x02, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  24(R8), Z8
-	VBROADCASTSS  56(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   768(R9), Z10, Z0
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   832(R9), Z10, Z1
-	VPSRLW        $0x04, Y4, Y6
-	VPAND         Y11, Y6, Y6
-	VPSRLW        $0x03, Y5, Y7
-	VPAND         Y12, Y7, Y7
-	VPOR          Y6, Y7, Y6
-	VBROADCASTSS  28(R8), Z8
-	VBROADCASTSS  60(R8), Z9
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   896(R9), Z10, Z2
-	VEXTRACTI128  $0x01, Y6, X6
-	VPMOVZXBD     X6, Z10
-	VCVTDQ2PS     Z10, Z10
-	VFMSUB213PS   Z9, Z8, Z10
-	VFMADD231PS   960(R9), Z10, Z3
-	ADDQ          $0x00000400, R9
-	ADDQ          $0x000000b0, R10
-	DECQ          R11
-	JNZ           block
-	VADDPS        Z1, Z0, Z0
-	VADDPS        Z3, Z2, Z2
-	VADDPS        Z2, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VHADDPS       X0, X0, X0
-	VHADDPS       X0, X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          $0x04, AX
-	ADDQ          BX, DX
-	DECQ          DI
-	JNZ           row
-	VZEROUPPER
-	RET
 
 // func decodeQ6KAVX512(dst *float32, src *byte, blocks int)
 // Requires: AVX, AVX2, AVX512F, F16C
@@ -5196,168 +4560,112 @@ DATA q6offset_avx512<>+24(SB)/4, $0x20202020
 DATA q6offset_avx512<>+28(SB)/4, $0x20202020
 GLOBL q6offset_avx512<>(SB), RODATA|NOPTR, $32
 
-// func productQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// func lanesQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX2, AVX512F, F16C, MMX+
-TEXT ·productQ6KAVX512(SB), NOSPLIT, $160-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ w+16(FP), DX
-	MOVQ stride+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ groups+40(FP), DI
-	LEAQ 63(SP), R8
-	ANDQ $-64, R8
+TEXT ·lanesQ2KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS valuesQ2K_avx512<>+0(SB), Z13
+	VMOVUPS runsOf320_avx512<>+0(SB), Z14
+	VMOVUPS runsOf321_avx512<>+0(SB), Z15
+	VMOVUPS runsOf322_avx512<>+0(SB), Z16
+	VMOVUPS runsOf323_avx512<>+0(SB), Z17
+	VMOVUPS every0000000f_avx512<>+0(SB), Z18
 
 row:
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-	MOVQ   SI, R11
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
 
 block:
-	PREFETCHT0    2048(R10)
-	PREFETCHT0    2112(R10)
-	PREFETCHT0    2176(R10)
-	PREFETCHT0    2240(R10)
-	VPBROADCASTW  208(R10), X4
-	VCVTPH2PS     X4, X4
-	VBROADCASTSS  X4, Z4
-	VPMOVSXBD     192(R10), Z5
-	VCVTDQ2PS     Z5, Z5
-	VMULPS        Z4, Z5, Z5
-	VMOVUPS       Z5, (R8)
-	VMOVDQU       q6low_avx512<>+0(SB), Y10
-	VMOVDQU       q6high_avx512<>+0(SB), Y11
-	VMOVDQU       q6offset_avx512<>+0(SB), Y12
-	VMOVDQU       (R10), Y4
-	VMOVDQU       32(R10), Y5
-	VMOVDQU       128(R10), Y6
-	VPAND         Y10, Y4, Y7
-	VPSLLW        $0x04, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   (R8), Z9, Z9
-	VFMADD231PS   (R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   4(R8), Z9, Z9
-	VFMADD231PS   64(R9), Z9, Z1
-	VPAND         Y10, Y5, Y7
-	VPSLLW        $0x02, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   8(R8), Z9, Z9
-	VFMADD231PS   128(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   12(R8), Z9, Z9
-	VFMADD231PS   192(R9), Z9, Z3
-	VPSRLW        $0x04, Y4, Y7
-	VPAND         Y10, Y7, Y7
-	VPAND         Y11, Y6, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   16(R8), Z9, Z9
-	VFMADD231PS   256(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   20(R8), Z9, Z9
-	VFMADD231PS   320(R9), Z9, Z1
-	VPSRLW        $0x04, Y5, Y7
-	VPAND         Y10, Y7, Y7
-	VPSRLW        $0x02, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   24(R8), Z9, Z9
-	VFMADD231PS   384(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   28(R8), Z9, Z9
-	VFMADD231PS   448(R9), Z9, Z3
-	VMOVDQU       64(R10), Y4
-	VMOVDQU       96(R10), Y5
-	VMOVDQU       160(R10), Y6
-	VPAND         Y10, Y4, Y7
-	VPSLLW        $0x04, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   32(R8), Z9, Z9
-	VFMADD231PS   512(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   36(R8), Z9, Z9
-	VFMADD231PS   576(R9), Z9, Z1
-	VPAND         Y10, Y5, Y7
-	VPSLLW        $0x02, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   40(R8), Z9, Z9
-	VFMADD231PS   640(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   44(R8), Z9, Z9
-	VFMADD231PS   704(R9), Z9, Z3
-	VPSRLW        $0x04, Y4, Y7
-	VPAND         Y10, Y7, Y7
-	VPAND         Y11, Y6, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   48(R8), Z9, Z9
-	VFMADD231PS   768(R9), Z9, Z0
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   52(R8), Z9, Z9
-	VFMADD231PS   832(R9), Z9, Z1
-	VPSRLW        $0x04, Y5, Y7
-	VPAND         Y10, Y7, Y7
-	VPSRLW        $0x02, Y6, Y8
-	VPAND         Y11, Y8, Y8
-	VPOR          Y7, Y8, Y7
-	VPSUBB        Y12, Y7, Y7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   56(R8), Z9, Z9
-	VFMADD231PS   896(R9), Z9, Z2
-	VEXTRACTI128  $0x01, Y7, X7
-	VPMOVSXBD     X7, Z9
-	VCVTDQ2PS     Z9, Z9
-	VMULPS.BCST   60(R8), Z9, Z9
-	VFMADD231PS   960(R9), Z9, Z3
-	ADDQ          $0x00000400, R9
-	ADDQ          $0x000000d2, R10
-	DECQ          R11
+	PREFETCHT0    2048(R9)
+	PREFETCHT0    2112(R9)
+	VPBROADCASTD  80(R9), X8
+	VCVTPH2PS     X8, X8
+	VMOVSHDUP     X8, X9
+	VBROADCASTSS  X8, Z8
+	VBROADCASTSS  X9, Z9
+	VPMOVZXBD     (R9), Z7
+	VPANDD        Z18, Z7, Z6
+	VPSRLD        $0x04, Z7, Z7
+	VCVTDQ2PS     Z6, Z6
+	VMULPS        Z8, Z6, Z6
+	VFMADD231PS   1024(R8), Z6, Z4
+	VCVTDQ2PS     Z7, Z7
+	VMULPS        Z9, Z7, Z7
+	VFMADD231PS   1088(R8), Z7, Z4
+	VMOVDQU64     16(R9), Z5
+	VPERMPS       Z13, Z5, Z11
+	VMULPS        (R8), Z11, Z12
+	VPSRLD        $0x08, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   64(R8), Z11, Z12
+	VPSRLD        $0x10, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   128(R8), Z11, Z12
+	VPSRLD        $0x18, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   192(R8), Z11, Z12
+	VPERMPS       Z6, Z14, Z11
+	VFMADD231PS   Z11, Z12, Z0
+	VPSRLD        $0x02, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VMULPS        256(R8), Z11, Z12
+	VPSRLD        $0x0a, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   320(R8), Z11, Z12
+	VPSRLD        $0x12, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   384(R8), Z11, Z12
+	VPSRLD        $0x1a, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   448(R8), Z11, Z12
+	VPERMPS       Z6, Z15, Z11
+	VFMADD231PS   Z11, Z12, Z1
+	VPSRLD        $0x04, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VMULPS        512(R8), Z11, Z12
+	VPSRLD        $0x0c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   576(R8), Z11, Z12
+	VPSRLD        $0x14, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   640(R8), Z11, Z12
+	VPSRLD        $0x1c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   704(R8), Z11, Z12
+	VPERMPS       Z6, Z16, Z11
+	VFMADD231PS   Z11, Z12, Z2
+	VPSRLD        $0x06, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VMULPS        768(R8), Z11, Z12
+	VPSRLD        $0x0e, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   832(R8), Z11, Z12
+	VPSRLD        $0x16, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   896(R8), Z11, Z12
+	VPSRLD        $0x1e, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   960(R8), Z11, Z12
+	VPERMPS       Z6, Z17, Z11
+	VFMADD231PS   Z11, Z12, Z3
+	ADDQ          $0x00000480, R8
+	ADDQ          $0x00000054, R9
+	DECQ          R10
 	JNZ           block
 	VADDPS        Z1, Z0, Z0
 	VADDPS        Z3, Z2, Z2
+	VADDPS        Z4, Z0, Z0
 	VADDPS        Z2, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
@@ -5372,6 +4680,1179 @@ block:
 	JNZ           row
 	VZEROUPPER
 	RET
+
+DATA valuesQ2K_avx512<>+0(SB)/4, $0xbf800000
+DATA valuesQ2K_avx512<>+4(SB)/4, $0x00000000
+DATA valuesQ2K_avx512<>+8(SB)/4, $0x3f800000
+DATA valuesQ2K_avx512<>+12(SB)/4, $0x40000000
+DATA valuesQ2K_avx512<>+16(SB)/4, $0xbf800000
+DATA valuesQ2K_avx512<>+20(SB)/4, $0x00000000
+DATA valuesQ2K_avx512<>+24(SB)/4, $0x3f800000
+DATA valuesQ2K_avx512<>+28(SB)/4, $0x40000000
+DATA valuesQ2K_avx512<>+32(SB)/4, $0xbf800000
+DATA valuesQ2K_avx512<>+36(SB)/4, $0x00000000
+DATA valuesQ2K_avx512<>+40(SB)/4, $0x3f800000
+DATA valuesQ2K_avx512<>+44(SB)/4, $0x40000000
+DATA valuesQ2K_avx512<>+48(SB)/4, $0xbf800000
+DATA valuesQ2K_avx512<>+52(SB)/4, $0x00000000
+DATA valuesQ2K_avx512<>+56(SB)/4, $0x3f800000
+DATA valuesQ2K_avx512<>+60(SB)/4, $0x40000000
+GLOBL valuesQ2K_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf320_avx512<>+0(SB)/4, $0x00000000
+DATA runsOf320_avx512<>+4(SB)/4, $0x00000000
+DATA runsOf320_avx512<>+8(SB)/4, $0x00000000
+DATA runsOf320_avx512<>+12(SB)/4, $0x00000000
+DATA runsOf320_avx512<>+16(SB)/4, $0x00000001
+DATA runsOf320_avx512<>+20(SB)/4, $0x00000001
+DATA runsOf320_avx512<>+24(SB)/4, $0x00000001
+DATA runsOf320_avx512<>+28(SB)/4, $0x00000001
+DATA runsOf320_avx512<>+32(SB)/4, $0x00000008
+DATA runsOf320_avx512<>+36(SB)/4, $0x00000008
+DATA runsOf320_avx512<>+40(SB)/4, $0x00000008
+DATA runsOf320_avx512<>+44(SB)/4, $0x00000008
+DATA runsOf320_avx512<>+48(SB)/4, $0x00000009
+DATA runsOf320_avx512<>+52(SB)/4, $0x00000009
+DATA runsOf320_avx512<>+56(SB)/4, $0x00000009
+DATA runsOf320_avx512<>+60(SB)/4, $0x00000009
+GLOBL runsOf320_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf321_avx512<>+0(SB)/4, $0x00000002
+DATA runsOf321_avx512<>+4(SB)/4, $0x00000002
+DATA runsOf321_avx512<>+8(SB)/4, $0x00000002
+DATA runsOf321_avx512<>+12(SB)/4, $0x00000002
+DATA runsOf321_avx512<>+16(SB)/4, $0x00000003
+DATA runsOf321_avx512<>+20(SB)/4, $0x00000003
+DATA runsOf321_avx512<>+24(SB)/4, $0x00000003
+DATA runsOf321_avx512<>+28(SB)/4, $0x00000003
+DATA runsOf321_avx512<>+32(SB)/4, $0x0000000a
+DATA runsOf321_avx512<>+36(SB)/4, $0x0000000a
+DATA runsOf321_avx512<>+40(SB)/4, $0x0000000a
+DATA runsOf321_avx512<>+44(SB)/4, $0x0000000a
+DATA runsOf321_avx512<>+48(SB)/4, $0x0000000b
+DATA runsOf321_avx512<>+52(SB)/4, $0x0000000b
+DATA runsOf321_avx512<>+56(SB)/4, $0x0000000b
+DATA runsOf321_avx512<>+60(SB)/4, $0x0000000b
+GLOBL runsOf321_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf322_avx512<>+0(SB)/4, $0x00000004
+DATA runsOf322_avx512<>+4(SB)/4, $0x00000004
+DATA runsOf322_avx512<>+8(SB)/4, $0x00000004
+DATA runsOf322_avx512<>+12(SB)/4, $0x00000004
+DATA runsOf322_avx512<>+16(SB)/4, $0x00000005
+DATA runsOf322_avx512<>+20(SB)/4, $0x00000005
+DATA runsOf322_avx512<>+24(SB)/4, $0x00000005
+DATA runsOf322_avx512<>+28(SB)/4, $0x00000005
+DATA runsOf322_avx512<>+32(SB)/4, $0x0000000c
+DATA runsOf322_avx512<>+36(SB)/4, $0x0000000c
+DATA runsOf322_avx512<>+40(SB)/4, $0x0000000c
+DATA runsOf322_avx512<>+44(SB)/4, $0x0000000c
+DATA runsOf322_avx512<>+48(SB)/4, $0x0000000d
+DATA runsOf322_avx512<>+52(SB)/4, $0x0000000d
+DATA runsOf322_avx512<>+56(SB)/4, $0x0000000d
+DATA runsOf322_avx512<>+60(SB)/4, $0x0000000d
+GLOBL runsOf322_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf323_avx512<>+0(SB)/4, $0x00000006
+DATA runsOf323_avx512<>+4(SB)/4, $0x00000006
+DATA runsOf323_avx512<>+8(SB)/4, $0x00000006
+DATA runsOf323_avx512<>+12(SB)/4, $0x00000006
+DATA runsOf323_avx512<>+16(SB)/4, $0x00000007
+DATA runsOf323_avx512<>+20(SB)/4, $0x00000007
+DATA runsOf323_avx512<>+24(SB)/4, $0x00000007
+DATA runsOf323_avx512<>+28(SB)/4, $0x00000007
+DATA runsOf323_avx512<>+32(SB)/4, $0x0000000e
+DATA runsOf323_avx512<>+36(SB)/4, $0x0000000e
+DATA runsOf323_avx512<>+40(SB)/4, $0x0000000e
+DATA runsOf323_avx512<>+44(SB)/4, $0x0000000e
+DATA runsOf323_avx512<>+48(SB)/4, $0x0000000f
+DATA runsOf323_avx512<>+52(SB)/4, $0x0000000f
+DATA runsOf323_avx512<>+56(SB)/4, $0x0000000f
+DATA runsOf323_avx512<>+60(SB)/4, $0x0000000f
+GLOBL runsOf323_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every0000000f_avx512<>+0(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+4(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+8(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+12(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+16(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+20(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+24(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+28(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+32(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+36(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+40(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+44(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+48(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+52(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+56(SB)/4, $0x0000000f
+DATA every0000000f_avx512<>+60(SB)/4, $0x0000000f
+GLOBL every0000000f_avx512<>(SB), RODATA|NOPTR, $64
+
+// func lanesQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·lanesQ3KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS valuesQ3K_avx512<>+0(SB), Z13
+	VMOVUPS runsOf320_avx512<>+0(SB), Z14
+	VMOVUPS runsOf321_avx512<>+0(SB), Z15
+	VMOVUPS runsOf322_avx512<>+0(SB), Z16
+	VMOVUPS runsOf323_avx512<>+0(SB), Z17
+	VMOVUPS every03030303_avx512<>+0(SB), Z18
+	VMOVUPS every04040404_avx512<>+0(SB), Z19
+	VMOVUPS upper4_avx512<>+0(SB), Z20
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT0      2048(R9)
+	PREFETCHT0      2112(R9)
+	VPBROADCASTW    108(R9), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Z7
+	VMOVDDUP        96(R9), X8
+	VPSRLVQ         q3lows_avx512<>+0(SB), X8, X8
+	VPAND           q3low_avx512<>+0(SB), X8, X8
+	VPBROADCASTD    104(R9), X10
+	VPSRLVD         q3highs_avx512<>+0(SB), X10, X10
+	VPSLLD          $0x04, X10, X10
+	VPAND           q3high_avx512<>+0(SB), X10, X10
+	VPOR            X8, X10, X8
+	VPSUBB          q3offset_avx512<>+0(SB), X8, X8
+	VPMOVSXBD       X8, Z10
+	VCVTDQ2PS       Z10, Z10
+	VMULPS          Z7, Z10, Z10
+	VMOVAPS         Z10, Z9
+	VMOVDQU64       32(R9), Z5
+	VBROADCASTI64X4 (R9), Z6
+	VPSRLVD         Z20, Z6, Z6
+	VMOVDQA64       Z5, Z7
+	VPANDD          Z18, Z7, Z7
+	VPSLLD          $0x02, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z19, Z8
+	VPERMPS         Z13, Z8, Z11
+	VMULPS          (R8), Z11, Z12
+	VPSRLD          $0x08, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     64(R8), Z11, Z12
+	VPSRLD          $0x10, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     128(R8), Z11, Z12
+	VPSRLD          $0x18, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     192(R8), Z11, Z12
+	VPERMPS         Z9, Z14, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x02, Z5, Z7
+	VPANDD          Z18, Z7, Z7
+	VPSLLD          $0x01, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z19, Z8
+	VPERMPS         Z13, Z8, Z11
+	VMULPS          256(R8), Z11, Z12
+	VPSRLD          $0x08, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     320(R8), Z11, Z12
+	VPSRLD          $0x10, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     384(R8), Z11, Z12
+	VPSRLD          $0x18, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     448(R8), Z11, Z12
+	VPERMPS         Z9, Z15, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z18, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z19, Z8
+	VPERMPS         Z13, Z8, Z11
+	VMULPS          512(R8), Z11, Z12
+	VPSRLD          $0x08, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     576(R8), Z11, Z12
+	VPSRLD          $0x10, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     640(R8), Z11, Z12
+	VPSRLD          $0x18, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     704(R8), Z11, Z12
+	VPERMPS         Z9, Z16, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x06, Z5, Z7
+	VPANDD          Z18, Z7, Z7
+	VPSRLD          $0x01, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z19, Z8
+	VPERMPS         Z13, Z8, Z11
+	VMULPS          768(R8), Z11, Z12
+	VPSRLD          $0x08, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     832(R8), Z11, Z12
+	VPSRLD          $0x10, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     896(R8), Z11, Z12
+	VPSRLD          $0x18, Z8, Z11
+	VPERMPS         Z13, Z11, Z11
+	VFMADD231PS     960(R8), Z11, Z12
+	VPERMPS         Z9, Z17, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x00000400, R8
+	ADDQ            $0x0000006e, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
+
+DATA valuesQ3K_avx512<>+0(SB)/4, $0xc0800000
+DATA valuesQ3K_avx512<>+4(SB)/4, $0xc0400000
+DATA valuesQ3K_avx512<>+8(SB)/4, $0xc0000000
+DATA valuesQ3K_avx512<>+12(SB)/4, $0xbf800000
+DATA valuesQ3K_avx512<>+16(SB)/4, $0x00000000
+DATA valuesQ3K_avx512<>+20(SB)/4, $0x3f800000
+DATA valuesQ3K_avx512<>+24(SB)/4, $0x40000000
+DATA valuesQ3K_avx512<>+28(SB)/4, $0x40400000
+DATA valuesQ3K_avx512<>+32(SB)/4, $0xc0800000
+DATA valuesQ3K_avx512<>+36(SB)/4, $0xc0400000
+DATA valuesQ3K_avx512<>+40(SB)/4, $0xc0000000
+DATA valuesQ3K_avx512<>+44(SB)/4, $0xbf800000
+DATA valuesQ3K_avx512<>+48(SB)/4, $0x00000000
+DATA valuesQ3K_avx512<>+52(SB)/4, $0x3f800000
+DATA valuesQ3K_avx512<>+56(SB)/4, $0x40000000
+DATA valuesQ3K_avx512<>+60(SB)/4, $0x40400000
+GLOBL valuesQ3K_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every03030303_avx512<>+0(SB)/4, $0x03030303
+DATA every03030303_avx512<>+4(SB)/4, $0x03030303
+DATA every03030303_avx512<>+8(SB)/4, $0x03030303
+DATA every03030303_avx512<>+12(SB)/4, $0x03030303
+DATA every03030303_avx512<>+16(SB)/4, $0x03030303
+DATA every03030303_avx512<>+20(SB)/4, $0x03030303
+DATA every03030303_avx512<>+24(SB)/4, $0x03030303
+DATA every03030303_avx512<>+28(SB)/4, $0x03030303
+DATA every03030303_avx512<>+32(SB)/4, $0x03030303
+DATA every03030303_avx512<>+36(SB)/4, $0x03030303
+DATA every03030303_avx512<>+40(SB)/4, $0x03030303
+DATA every03030303_avx512<>+44(SB)/4, $0x03030303
+DATA every03030303_avx512<>+48(SB)/4, $0x03030303
+DATA every03030303_avx512<>+52(SB)/4, $0x03030303
+DATA every03030303_avx512<>+56(SB)/4, $0x03030303
+DATA every03030303_avx512<>+60(SB)/4, $0x03030303
+GLOBL every03030303_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every04040404_avx512<>+0(SB)/4, $0x04040404
+DATA every04040404_avx512<>+4(SB)/4, $0x04040404
+DATA every04040404_avx512<>+8(SB)/4, $0x04040404
+DATA every04040404_avx512<>+12(SB)/4, $0x04040404
+DATA every04040404_avx512<>+16(SB)/4, $0x04040404
+DATA every04040404_avx512<>+20(SB)/4, $0x04040404
+DATA every04040404_avx512<>+24(SB)/4, $0x04040404
+DATA every04040404_avx512<>+28(SB)/4, $0x04040404
+DATA every04040404_avx512<>+32(SB)/4, $0x04040404
+DATA every04040404_avx512<>+36(SB)/4, $0x04040404
+DATA every04040404_avx512<>+40(SB)/4, $0x04040404
+DATA every04040404_avx512<>+44(SB)/4, $0x04040404
+DATA every04040404_avx512<>+48(SB)/4, $0x04040404
+DATA every04040404_avx512<>+52(SB)/4, $0x04040404
+DATA every04040404_avx512<>+56(SB)/4, $0x04040404
+DATA every04040404_avx512<>+60(SB)/4, $0x04040404
+GLOBL every04040404_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA upper4_avx512<>+0(SB)/4, $0x00000000
+DATA upper4_avx512<>+4(SB)/4, $0x00000000
+DATA upper4_avx512<>+8(SB)/4, $0x00000000
+DATA upper4_avx512<>+12(SB)/4, $0x00000000
+DATA upper4_avx512<>+16(SB)/4, $0x00000000
+DATA upper4_avx512<>+20(SB)/4, $0x00000000
+DATA upper4_avx512<>+24(SB)/4, $0x00000000
+DATA upper4_avx512<>+28(SB)/4, $0x00000000
+DATA upper4_avx512<>+32(SB)/4, $0x00000004
+DATA upper4_avx512<>+36(SB)/4, $0x00000004
+DATA upper4_avx512<>+40(SB)/4, $0x00000004
+DATA upper4_avx512<>+44(SB)/4, $0x00000004
+DATA upper4_avx512<>+48(SB)/4, $0x00000004
+DATA upper4_avx512<>+52(SB)/4, $0x00000004
+DATA upper4_avx512<>+56(SB)/4, $0x00000004
+DATA upper4_avx512<>+60(SB)/4, $0x00000004
+GLOBL upper4_avx512<>(SB), RODATA|NOPTR, $64
+
+// func lanesQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·lanesQ4KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS valuesQ4K_avx512<>+0(SB), Z13
+	VMOVUPS runsOf640_avx512<>+0(SB), Z14
+	VMOVUPS runsOf641_avx512<>+0(SB), Z15
+	VMOVUPS runsOf642_avx512<>+0(SB), Z16
+	VMOVUPS runsOf643_avx512<>+0(SB), Z17
+	VMOVUPS k4halves_avx512<>+0(SB), Z18
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT0    2048(R9)
+	PREFETCHT0    2112(R9)
+	PREFETCHT0    2176(R9)
+	VMOVDQU       4(R9), X6
+	VPSHUFD       $0x98, X6, X5
+	VPSHUFD       $0x50, X6, X6
+	VPSRLVD       k4lows_avx512<>+0(SB), X5, X5
+	VPAND         k4low_avx512<>+0(SB), X5, X5
+	VPSRLD        $0x02, X6, X6
+	VPAND         k4high_avx512<>+0(SB), X6, X6
+	VPOR          X5, X6, X5
+	VPMOVZXBD     X5, Z7
+	VCVTPH2PS     (R9), X6
+	VPERMPS       Z6, Z18, Z8
+	VCVTDQ2PS     Z7, Z7
+	VMULPS        Z8, Z7, Z7
+	VFMADD231PS   1024(R8), Z7, Z4
+	VMOVDQU64     16(R9), Z5
+	VPERMPS       Z13, Z5, Z11
+	VMULPS        (R8), Z11, Z12
+	VPSRLD        $0x08, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   64(R8), Z11, Z12
+	VPSRLD        $0x10, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   128(R8), Z11, Z12
+	VPSRLD        $0x18, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   192(R8), Z11, Z12
+	VPERMPS       Z7, Z14, Z11
+	VFMADD231PS   Z11, Z12, Z0
+	VPSRLD        $0x04, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VMULPS        256(R8), Z11, Z12
+	VPSRLD        $0x0c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   320(R8), Z11, Z12
+	VPSRLD        $0x14, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   384(R8), Z11, Z12
+	VPSRLD        $0x1c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   448(R8), Z11, Z12
+	VPERMPS       Z7, Z15, Z11
+	VFMADD231PS   Z11, Z12, Z1
+	VMOVDQU64     80(R9), Z5
+	VPERMPS       Z13, Z5, Z11
+	VMULPS        512(R8), Z11, Z12
+	VPSRLD        $0x08, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   576(R8), Z11, Z12
+	VPSRLD        $0x10, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   640(R8), Z11, Z12
+	VPSRLD        $0x18, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   704(R8), Z11, Z12
+	VPERMPS       Z7, Z16, Z11
+	VFMADD231PS   Z11, Z12, Z2
+	VPSRLD        $0x04, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VMULPS        768(R8), Z11, Z12
+	VPSRLD        $0x0c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   832(R8), Z11, Z12
+	VPSRLD        $0x14, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   896(R8), Z11, Z12
+	VPSRLD        $0x1c, Z5, Z11
+	VPERMPS       Z13, Z11, Z11
+	VFMADD231PS   960(R8), Z11, Z12
+	VPERMPS       Z7, Z17, Z11
+	VFMADD231PS   Z11, Z12, Z3
+	ADDQ          $0x00000440, R8
+	ADDQ          $0x00000090, R9
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+DATA valuesQ4K_avx512<>+0(SB)/4, $0xc1000000
+DATA valuesQ4K_avx512<>+4(SB)/4, $0xc0e00000
+DATA valuesQ4K_avx512<>+8(SB)/4, $0xc0c00000
+DATA valuesQ4K_avx512<>+12(SB)/4, $0xc0a00000
+DATA valuesQ4K_avx512<>+16(SB)/4, $0xc0800000
+DATA valuesQ4K_avx512<>+20(SB)/4, $0xc0400000
+DATA valuesQ4K_avx512<>+24(SB)/4, $0xc0000000
+DATA valuesQ4K_avx512<>+28(SB)/4, $0xbf800000
+DATA valuesQ4K_avx512<>+32(SB)/4, $0x00000000
+DATA valuesQ4K_avx512<>+36(SB)/4, $0x3f800000
+DATA valuesQ4K_avx512<>+40(SB)/4, $0x40000000
+DATA valuesQ4K_avx512<>+44(SB)/4, $0x40400000
+DATA valuesQ4K_avx512<>+48(SB)/4, $0x40800000
+DATA valuesQ4K_avx512<>+52(SB)/4, $0x40a00000
+DATA valuesQ4K_avx512<>+56(SB)/4, $0x40c00000
+DATA valuesQ4K_avx512<>+60(SB)/4, $0x40e00000
+GLOBL valuesQ4K_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf640_avx512<>+0(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+4(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+8(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+12(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+16(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+20(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+24(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+28(SB)/4, $0x00000000
+DATA runsOf640_avx512<>+32(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+36(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+40(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+44(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+48(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+52(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+56(SB)/4, $0x00000002
+DATA runsOf640_avx512<>+60(SB)/4, $0x00000002
+GLOBL runsOf640_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf641_avx512<>+0(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+4(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+8(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+12(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+16(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+20(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+24(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+28(SB)/4, $0x00000001
+DATA runsOf641_avx512<>+32(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+36(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+40(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+44(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+48(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+52(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+56(SB)/4, $0x00000003
+DATA runsOf641_avx512<>+60(SB)/4, $0x00000003
+GLOBL runsOf641_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf642_avx512<>+0(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+4(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+8(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+12(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+16(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+20(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+24(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+28(SB)/4, $0x00000004
+DATA runsOf642_avx512<>+32(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+36(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+40(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+44(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+48(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+52(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+56(SB)/4, $0x00000006
+DATA runsOf642_avx512<>+60(SB)/4, $0x00000006
+GLOBL runsOf642_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf643_avx512<>+0(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+4(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+8(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+12(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+16(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+20(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+24(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+28(SB)/4, $0x00000005
+DATA runsOf643_avx512<>+32(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+36(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+40(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+44(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+48(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+52(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+56(SB)/4, $0x00000007
+DATA runsOf643_avx512<>+60(SB)/4, $0x00000007
+GLOBL runsOf643_avx512<>(SB), RODATA|NOPTR, $64
+
+// func lanesQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·lanesQ5KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS valuesQ5K_avx512<>+0(SB), Z13
+	VMOVUPS valuesQ5K_avx512<>+64(SB), Z14
+	VMOVUPS runsOf640_avx512<>+0(SB), Z15
+	VMOVUPS runsOf641_avx512<>+0(SB), Z16
+	VMOVUPS runsOf642_avx512<>+0(SB), Z17
+	VMOVUPS runsOf643_avx512<>+0(SB), Z18
+	VMOVUPS every0f0f0f0f_avx512<>+0(SB), Z19
+	VMOVUPS k4halves_avx512<>+0(SB), Z20
+	VMOVUPS every10101010_avx512<>+0(SB), Z21
+	VMOVUPS upper2_avx512<>+0(SB), Z22
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT0      2048(R9)
+	PREFETCHT0      2112(R9)
+	PREFETCHT0      2176(R9)
+	VMOVDQU         4(R9), X6
+	VPSHUFD         $0x98, X6, X5
+	VPSHUFD         $0x50, X6, X6
+	VPSRLVD         k4lows_avx512<>+0(SB), X5, X5
+	VPAND           k4low_avx512<>+0(SB), X5, X5
+	VPSRLD          $0x02, X6, X6
+	VPAND           k4high_avx512<>+0(SB), X6, X6
+	VPOR            X5, X6, X5
+	VPMOVZXBD       X5, Z7
+	VCVTPH2PS       (R9), X6
+	VPERMPS         Z6, Z20, Z8
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z8, Z7, Z7
+	VFMADD231PS     1024(R8), Z7, Z4
+	VBROADCASTI64X4 16(R9), Z8
+	VPSRLVD         Z22, Z8, Z8
+	VMOVDQU64       48(R9), Z5
+	VPANDD          Z19, Z5, Z6
+	VPSLLD          $0x04, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z21, Z9
+	VMOVDQA64       Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VMULPS          (R8), Z11, Z12
+	VPSRLD          $0x08, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     64(R8), Z11, Z12
+	VPSRLD          $0x10, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     128(R8), Z11, Z12
+	VPSRLD          $0x18, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     192(R8), Z11, Z12
+	VPERMPS         Z7, Z15, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          Z19, Z6, Z6
+	VPSLLD          $0x03, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z21, Z9
+	VMOVDQA64       Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VMULPS          256(R8), Z11, Z12
+	VPSRLD          $0x08, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     320(R8), Z11, Z12
+	VPSRLD          $0x10, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     384(R8), Z11, Z12
+	VPSRLD          $0x18, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     448(R8), Z11, Z12
+	VPERMPS         Z7, Z16, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VMOVDQU64       112(R9), Z5
+	VPANDD          Z19, Z5, Z6
+	VMOVDQA64       Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z21, Z9
+	VMOVDQA64       Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VMULPS          512(R8), Z11, Z12
+	VPSRLD          $0x08, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     576(R8), Z11, Z12
+	VPSRLD          $0x10, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     640(R8), Z11, Z12
+	VPSRLD          $0x18, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     704(R8), Z11, Z12
+	VPERMPS         Z7, Z17, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          Z19, Z6, Z6
+	VPSRLD          $0x01, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z21, Z9
+	VMOVDQA64       Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VMULPS          768(R8), Z11, Z12
+	VPSRLD          $0x08, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     832(R8), Z11, Z12
+	VPSRLD          $0x10, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     896(R8), Z11, Z12
+	VPSRLD          $0x18, Z9, Z11
+	VPERMI2PS       Z14, Z13, Z11
+	VFMADD231PS     960(R8), Z11, Z12
+	VPERMPS         Z7, Z18, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x00000440, R8
+	ADDQ            $0x000000b0, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
+
+DATA valuesQ5K_avx512<>+0(SB)/4, $0xc1800000
+DATA valuesQ5K_avx512<>+4(SB)/4, $0xc1700000
+DATA valuesQ5K_avx512<>+8(SB)/4, $0xc1600000
+DATA valuesQ5K_avx512<>+12(SB)/4, $0xc1500000
+DATA valuesQ5K_avx512<>+16(SB)/4, $0xc1400000
+DATA valuesQ5K_avx512<>+20(SB)/4, $0xc1300000
+DATA valuesQ5K_avx512<>+24(SB)/4, $0xc1200000
+DATA valuesQ5K_avx512<>+28(SB)/4, $0xc1100000
+DATA valuesQ5K_avx512<>+32(SB)/4, $0xc1000000
+DATA valuesQ5K_avx512<>+36(SB)/4, $0xc0e00000
+DATA valuesQ5K_avx512<>+40(SB)/4, $0xc0c00000
+DATA valuesQ5K_avx512<>+44(SB)/4, $0xc0a00000
+DATA valuesQ5K_avx512<>+48(SB)/4, $0xc0800000
+DATA valuesQ5K_avx512<>+52(SB)/4, $0xc0400000
+DATA valuesQ5K_avx512<>+56(SB)/4, $0xc0000000
+DATA valuesQ5K_avx512<>+60(SB)/4, $0xbf800000
+DATA valuesQ5K_avx512<>+64(SB)/4, $0x00000000
+DATA valuesQ5K_avx512<>+68(SB)/4, $0x3f800000
+DATA valuesQ5K_avx512<>+72(SB)/4, $0x40000000
+DATA valuesQ5K_avx512<>+76(SB)/4, $0x40400000
+DATA valuesQ5K_avx512<>+80(SB)/4, $0x40800000
+DATA valuesQ5K_avx512<>+84(SB)/4, $0x40a00000
+DATA valuesQ5K_avx512<>+88(SB)/4, $0x40c00000
+DATA valuesQ5K_avx512<>+92(SB)/4, $0x40e00000
+DATA valuesQ5K_avx512<>+96(SB)/4, $0x41000000
+DATA valuesQ5K_avx512<>+100(SB)/4, $0x41100000
+DATA valuesQ5K_avx512<>+104(SB)/4, $0x41200000
+DATA valuesQ5K_avx512<>+108(SB)/4, $0x41300000
+DATA valuesQ5K_avx512<>+112(SB)/4, $0x41400000
+DATA valuesQ5K_avx512<>+116(SB)/4, $0x41500000
+DATA valuesQ5K_avx512<>+120(SB)/4, $0x41600000
+DATA valuesQ5K_avx512<>+124(SB)/4, $0x41700000
+GLOBL valuesQ5K_avx512<>(SB), RODATA|NOPTR, $128
+
+DATA every0f0f0f0f_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+28(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+32(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+36(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+40(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+44(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+48(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+52(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+56(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+60(SB)/4, $0x0f0f0f0f
+GLOBL every0f0f0f0f_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every10101010_avx512<>+0(SB)/4, $0x10101010
+DATA every10101010_avx512<>+4(SB)/4, $0x10101010
+DATA every10101010_avx512<>+8(SB)/4, $0x10101010
+DATA every10101010_avx512<>+12(SB)/4, $0x10101010
+DATA every10101010_avx512<>+16(SB)/4, $0x10101010
+DATA every10101010_avx512<>+20(SB)/4, $0x10101010
+DATA every10101010_avx512<>+24(SB)/4, $0x10101010
+DATA every10101010_avx512<>+28(SB)/4, $0x10101010
+DATA every10101010_avx512<>+32(SB)/4, $0x10101010
+DATA every10101010_avx512<>+36(SB)/4, $0x10101010
+DATA every10101010_avx512<>+40(SB)/4, $0x10101010
+DATA every10101010_avx512<>+44(SB)/4, $0x10101010
+DATA every10101010_avx512<>+48(SB)/4, $0x10101010
+DATA every10101010_avx512<>+52(SB)/4, $0x10101010
+DATA every10101010_avx512<>+56(SB)/4, $0x10101010
+DATA every10101010_avx512<>+60(SB)/4, $0x10101010
+GLOBL every10101010_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA upper2_avx512<>+0(SB)/4, $0x00000000
+DATA upper2_avx512<>+4(SB)/4, $0x00000000
+DATA upper2_avx512<>+8(SB)/4, $0x00000000
+DATA upper2_avx512<>+12(SB)/4, $0x00000000
+DATA upper2_avx512<>+16(SB)/4, $0x00000000
+DATA upper2_avx512<>+20(SB)/4, $0x00000000
+DATA upper2_avx512<>+24(SB)/4, $0x00000000
+DATA upper2_avx512<>+28(SB)/4, $0x00000000
+DATA upper2_avx512<>+32(SB)/4, $0x00000002
+DATA upper2_avx512<>+36(SB)/4, $0x00000002
+DATA upper2_avx512<>+40(SB)/4, $0x00000002
+DATA upper2_avx512<>+44(SB)/4, $0x00000002
+DATA upper2_avx512<>+48(SB)/4, $0x00000002
+DATA upper2_avx512<>+52(SB)/4, $0x00000002
+DATA upper2_avx512<>+56(SB)/4, $0x00000002
+DATA upper2_avx512<>+60(SB)/4, $0x00000002
+GLOBL upper2_avx512<>(SB), RODATA|NOPTR, $64
+
+// func lanesQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·lanesQ6KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS every000000ff_avx512<>+0(SB), Z13
+	VMOVUPS every4b000000_avx512<>+0(SB), Z14
+	VMOVUPS every4b000020_avx512<>+0(SB), Z15
+	VMOVUPS every0000ff00_avx512<>+0(SB), Z16
+	VMOVUPS every47000000_avx512<>+0(SB), Z17
+	VMOVUPS every47002000_avx512<>+0(SB), Z18
+	VMOVUPS every00ff0000_avx512<>+0(SB), Z19
+	VMOVUPS every43000000_avx512<>+0(SB), Z20
+	VMOVUPS every43200000_avx512<>+0(SB), Z21
+	VMOVUPS runsOf160_avx512<>+0(SB), Z22
+	VMOVUPS runsOf161_avx512<>+0(SB), Z23
+	VMOVUPS runsOf162_avx512<>+0(SB), Z24
+	VMOVUPS runsOf163_avx512<>+0(SB), Z25
+	VMOVUPS every0f0f0f0f_avx512<>+0(SB), Z26
+	VMOVUPS every30303030_avx512<>+0(SB), Z27
+	VMOVUPS upper2_avx512<>+0(SB), Z28
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT0      2048(R9)
+	PREFETCHT0      2112(R9)
+	PREFETCHT0      2176(R9)
+	PREFETCHT0      2240(R9)
+	VPBROADCASTW    208(R9), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Z7
+	VPMOVSXBD       192(R9), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z7, Z9, Z9
+	VMOVDQU64       (R9), Z5
+	VBROADCASTI64X4 128(R9), Z6
+	VPSRLVD         Z28, Z6, Z6
+	VPANDD          Z26, Z5, Z7
+	VPSLLD          $0x04, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z27, Z8
+	VPSRLD          $0x08, Z8, Z11
+	VPTERNLOGD      $0xea, Z20, Z19, Z11
+	VSUBPS          Z21, Z11, Z11
+	VMULPS          192(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z14, Z13, Z11
+	VSUBPS          Z15, Z11, Z11
+	VFMADD231PS     (R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z17, Z16, Z11
+	VSUBPS          Z18, Z11, Z11
+	VFMADD231PS     64(R8), Z11, Z12
+	VPTERNLOGD      $0xea, Z20, Z19, Z8
+	VSUBPS          Z21, Z8, Z8
+	VFMADD231PS     128(R8), Z8, Z12
+	VPERMPS         Z9, Z22, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z26, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z27, Z8
+	VPSRLD          $0x08, Z8, Z11
+	VPTERNLOGD      $0xea, Z20, Z19, Z11
+	VSUBPS          Z21, Z11, Z11
+	VMULPS          448(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z14, Z13, Z11
+	VSUBPS          Z15, Z11, Z11
+	VFMADD231PS     256(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z17, Z16, Z11
+	VSUBPS          Z18, Z11, Z11
+	VFMADD231PS     320(R8), Z11, Z12
+	VPTERNLOGD      $0xea, Z20, Z19, Z8
+	VSUBPS          Z21, Z8, Z8
+	VFMADD231PS     384(R8), Z8, Z12
+	VPERMPS         Z9, Z23, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VMOVDQU64       64(R9), Z5
+	VBROADCASTI64X4 160(R9), Z6
+	VPSRLVD         Z28, Z6, Z6
+	VPANDD          Z26, Z5, Z7
+	VPSLLD          $0x04, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z27, Z8
+	VPSRLD          $0x08, Z8, Z11
+	VPTERNLOGD      $0xea, Z20, Z19, Z11
+	VSUBPS          Z21, Z11, Z11
+	VMULPS          704(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z14, Z13, Z11
+	VSUBPS          Z15, Z11, Z11
+	VFMADD231PS     512(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z17, Z16, Z11
+	VSUBPS          Z18, Z11, Z11
+	VFMADD231PS     576(R8), Z11, Z12
+	VPTERNLOGD      $0xea, Z20, Z19, Z8
+	VSUBPS          Z21, Z8, Z8
+	VFMADD231PS     640(R8), Z8, Z12
+	VPERMPS         Z9, Z24, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z26, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z27, Z8
+	VPSRLD          $0x08, Z8, Z11
+	VPTERNLOGD      $0xea, Z20, Z19, Z11
+	VSUBPS          Z21, Z11, Z11
+	VMULPS          960(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z14, Z13, Z11
+	VSUBPS          Z15, Z11, Z11
+	VFMADD231PS     768(R8), Z11, Z12
+	VMOVDQA64       Z8, Z11
+	VPTERNLOGD      $0xea, Z17, Z16, Z11
+	VSUBPS          Z18, Z11, Z11
+	VFMADD231PS     832(R8), Z11, Z12
+	VPTERNLOGD      $0xea, Z20, Z19, Z8
+	VSUBPS          Z21, Z8, Z8
+	VFMADD231PS     896(R8), Z8, Z12
+	VPERMPS         Z9, Z25, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x00000400, R8
+	ADDQ            $0x000000d2, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
+
+DATA every000000ff_avx512<>+0(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+4(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+8(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+12(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+16(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+20(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+24(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+28(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+32(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+36(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+40(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+44(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+48(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+52(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+56(SB)/4, $0x000000ff
+DATA every000000ff_avx512<>+60(SB)/4, $0x000000ff
+GLOBL every000000ff_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every4b000000_avx512<>+0(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+4(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+8(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+12(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+16(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+20(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+24(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+28(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+32(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+36(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+40(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+44(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+48(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+52(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+56(SB)/4, $0x4b000000
+DATA every4b000000_avx512<>+60(SB)/4, $0x4b000000
+GLOBL every4b000000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every4b000020_avx512<>+0(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+4(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+8(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+12(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+16(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+20(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+24(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+28(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+32(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+36(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+40(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+44(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+48(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+52(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+56(SB)/4, $0x4b000020
+DATA every4b000020_avx512<>+60(SB)/4, $0x4b000020
+GLOBL every4b000020_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every0000ff00_avx512<>+0(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+4(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+8(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+12(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+16(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+20(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+24(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+28(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+32(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+36(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+40(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+44(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+48(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+52(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+56(SB)/4, $0x0000ff00
+DATA every0000ff00_avx512<>+60(SB)/4, $0x0000ff00
+GLOBL every0000ff00_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every47000000_avx512<>+0(SB)/4, $0x47000000
+DATA every47000000_avx512<>+4(SB)/4, $0x47000000
+DATA every47000000_avx512<>+8(SB)/4, $0x47000000
+DATA every47000000_avx512<>+12(SB)/4, $0x47000000
+DATA every47000000_avx512<>+16(SB)/4, $0x47000000
+DATA every47000000_avx512<>+20(SB)/4, $0x47000000
+DATA every47000000_avx512<>+24(SB)/4, $0x47000000
+DATA every47000000_avx512<>+28(SB)/4, $0x47000000
+DATA every47000000_avx512<>+32(SB)/4, $0x47000000
+DATA every47000000_avx512<>+36(SB)/4, $0x47000000
+DATA every47000000_avx512<>+40(SB)/4, $0x47000000
+DATA every47000000_avx512<>+44(SB)/4, $0x47000000
+DATA every47000000_avx512<>+48(SB)/4, $0x47000000
+DATA every47000000_avx512<>+52(SB)/4, $0x47000000
+DATA every47000000_avx512<>+56(SB)/4, $0x47000000
+DATA every47000000_avx512<>+60(SB)/4, $0x47000000
+GLOBL every47000000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every47002000_avx512<>+0(SB)/4, $0x47002000
+DATA every47002000_avx512<>+4(SB)/4, $0x47002000
+DATA every47002000_avx512<>+8(SB)/4, $0x47002000
+DATA every47002000_avx512<>+12(SB)/4, $0x47002000
+DATA every47002000_avx512<>+16(SB)/4, $0x47002000
+DATA every47002000_avx512<>+20(SB)/4, $0x47002000
+DATA every47002000_avx512<>+24(SB)/4, $0x47002000
+DATA every47002000_avx512<>+28(SB)/4, $0x47002000
+DATA every47002000_avx512<>+32(SB)/4, $0x47002000
+DATA every47002000_avx512<>+36(SB)/4, $0x47002000
+DATA every47002000_avx512<>+40(SB)/4, $0x47002000
+DATA every47002000_avx512<>+44(SB)/4, $0x47002000
+DATA every47002000_avx512<>+48(SB)/4, $0x47002000
+DATA every47002000_avx512<>+52(SB)/4, $0x47002000
+DATA every47002000_avx512<>+56(SB)/4, $0x47002000
+DATA every47002000_avx512<>+60(SB)/4, $0x47002000
+GLOBL every47002000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every00ff0000_avx512<>+0(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+4(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+8(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+12(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+16(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+20(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+24(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+28(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+32(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+36(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+40(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+44(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+48(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+52(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+56(SB)/4, $0x00ff0000
+DATA every00ff0000_avx512<>+60(SB)/4, $0x00ff0000
+GLOBL every00ff0000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every43000000_avx512<>+0(SB)/4, $0x43000000
+DATA every43000000_avx512<>+4(SB)/4, $0x43000000
+DATA every43000000_avx512<>+8(SB)/4, $0x43000000
+DATA every43000000_avx512<>+12(SB)/4, $0x43000000
+DATA every43000000_avx512<>+16(SB)/4, $0x43000000
+DATA every43000000_avx512<>+20(SB)/4, $0x43000000
+DATA every43000000_avx512<>+24(SB)/4, $0x43000000
+DATA every43000000_avx512<>+28(SB)/4, $0x43000000
+DATA every43000000_avx512<>+32(SB)/4, $0x43000000
+DATA every43000000_avx512<>+36(SB)/4, $0x43000000
+DATA every43000000_avx512<>+40(SB)/4, $0x43000000
+DATA every43000000_avx512<>+44(SB)/4, $0x43000000
+DATA every43000000_avx512<>+48(SB)/4, $0x43000000
+DATA every43000000_avx512<>+52(SB)/4, $0x43000000
+DATA every43000000_avx512<>+56(SB)/4, $0x43000000
+DATA every43000000_avx512<>+60(SB)/4, $0x43000000
+GLOBL every43000000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every43200000_avx512<>+0(SB)/4, $0x43200000
+DATA every43200000_avx512<>+4(SB)/4, $0x43200000
+DATA every43200000_avx512<>+8(SB)/4, $0x43200000
+DATA every43200000_avx512<>+12(SB)/4, $0x43200000
+DATA every43200000_avx512<>+16(SB)/4, $0x43200000
+DATA every43200000_avx512<>+20(SB)/4, $0x43200000
+DATA every43200000_avx512<>+24(SB)/4, $0x43200000
+DATA every43200000_avx512<>+28(SB)/4, $0x43200000
+DATA every43200000_avx512<>+32(SB)/4, $0x43200000
+DATA every43200000_avx512<>+36(SB)/4, $0x43200000
+DATA every43200000_avx512<>+40(SB)/4, $0x43200000
+DATA every43200000_avx512<>+44(SB)/4, $0x43200000
+DATA every43200000_avx512<>+48(SB)/4, $0x43200000
+DATA every43200000_avx512<>+52(SB)/4, $0x43200000
+DATA every43200000_avx512<>+56(SB)/4, $0x43200000
+DATA every43200000_avx512<>+60(SB)/4, $0x43200000
+GLOBL every43200000_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf160_avx512<>+0(SB)/4, $0x00000000
+DATA runsOf160_avx512<>+4(SB)/4, $0x00000000
+DATA runsOf160_avx512<>+8(SB)/4, $0x00000000
+DATA runsOf160_avx512<>+12(SB)/4, $0x00000000
+DATA runsOf160_avx512<>+16(SB)/4, $0x00000001
+DATA runsOf160_avx512<>+20(SB)/4, $0x00000001
+DATA runsOf160_avx512<>+24(SB)/4, $0x00000001
+DATA runsOf160_avx512<>+28(SB)/4, $0x00000001
+DATA runsOf160_avx512<>+32(SB)/4, $0x00000002
+DATA runsOf160_avx512<>+36(SB)/4, $0x00000002
+DATA runsOf160_avx512<>+40(SB)/4, $0x00000002
+DATA runsOf160_avx512<>+44(SB)/4, $0x00000002
+DATA runsOf160_avx512<>+48(SB)/4, $0x00000003
+DATA runsOf160_avx512<>+52(SB)/4, $0x00000003
+DATA runsOf160_avx512<>+56(SB)/4, $0x00000003
+DATA runsOf160_avx512<>+60(SB)/4, $0x00000003
+GLOBL runsOf160_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf161_avx512<>+0(SB)/4, $0x00000004
+DATA runsOf161_avx512<>+4(SB)/4, $0x00000004
+DATA runsOf161_avx512<>+8(SB)/4, $0x00000004
+DATA runsOf161_avx512<>+12(SB)/4, $0x00000004
+DATA runsOf161_avx512<>+16(SB)/4, $0x00000005
+DATA runsOf161_avx512<>+20(SB)/4, $0x00000005
+DATA runsOf161_avx512<>+24(SB)/4, $0x00000005
+DATA runsOf161_avx512<>+28(SB)/4, $0x00000005
+DATA runsOf161_avx512<>+32(SB)/4, $0x00000006
+DATA runsOf161_avx512<>+36(SB)/4, $0x00000006
+DATA runsOf161_avx512<>+40(SB)/4, $0x00000006
+DATA runsOf161_avx512<>+44(SB)/4, $0x00000006
+DATA runsOf161_avx512<>+48(SB)/4, $0x00000007
+DATA runsOf161_avx512<>+52(SB)/4, $0x00000007
+DATA runsOf161_avx512<>+56(SB)/4, $0x00000007
+DATA runsOf161_avx512<>+60(SB)/4, $0x00000007
+GLOBL runsOf161_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf162_avx512<>+0(SB)/4, $0x00000008
+DATA runsOf162_avx512<>+4(SB)/4, $0x00000008
+DATA runsOf162_avx512<>+8(SB)/4, $0x00000008
+DATA runsOf162_avx512<>+12(SB)/4, $0x00000008
+DATA runsOf162_avx512<>+16(SB)/4, $0x00000009
+DATA runsOf162_avx512<>+20(SB)/4, $0x00000009
+DATA runsOf162_avx512<>+24(SB)/4, $0x00000009
+DATA runsOf162_avx512<>+28(SB)/4, $0x00000009
+DATA runsOf162_avx512<>+32(SB)/4, $0x0000000a
+DATA runsOf162_avx512<>+36(SB)/4, $0x0000000a
+DATA runsOf162_avx512<>+40(SB)/4, $0x0000000a
+DATA runsOf162_avx512<>+44(SB)/4, $0x0000000a
+DATA runsOf162_avx512<>+48(SB)/4, $0x0000000b
+DATA runsOf162_avx512<>+52(SB)/4, $0x0000000b
+DATA runsOf162_avx512<>+56(SB)/4, $0x0000000b
+DATA runsOf162_avx512<>+60(SB)/4, $0x0000000b
+GLOBL runsOf162_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA runsOf163_avx512<>+0(SB)/4, $0x0000000c
+DATA runsOf163_avx512<>+4(SB)/4, $0x0000000c
+DATA runsOf163_avx512<>+8(SB)/4, $0x0000000c
+DATA runsOf163_avx512<>+12(SB)/4, $0x0000000c
+DATA runsOf163_avx512<>+16(SB)/4, $0x0000000d
+DATA runsOf163_avx512<>+20(SB)/4, $0x0000000d
+DATA runsOf163_avx512<>+24(SB)/4, $0x0000000d
+DATA runsOf163_avx512<>+28(SB)/4, $0x0000000d
+DATA runsOf163_avx512<>+32(SB)/4, $0x0000000e
+DATA runsOf163_avx512<>+36(SB)/4, $0x0000000e
+DATA runsOf163_avx512<>+40(SB)/4, $0x0000000e
+DATA runsOf163_avx512<>+44(SB)/4, $0x0000000e
+DATA runsOf163_avx512<>+48(SB)/4, $0x0000000f
+DATA runsOf163_avx512<>+52(SB)/4, $0x0000000f
+DATA runsOf163_avx512<>+56(SB)/4, $0x0000000f
+DATA runsOf163_avx512<>+60(SB)/4, $0x0000000f
+GLOBL runsOf163_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every30303030_avx512<>+0(SB)/4, $0x30303030
+DATA every30303030_avx512<>+4(SB)/4, $0x30303030
+DATA every30303030_avx512<>+8(SB)/4, $0x30303030
+DATA every30303030_avx512<>+12(SB)/4, $0x30303030
+DATA every30303030_avx512<>+16(SB)/4, $0x30303030
+DATA every30303030_avx512<>+20(SB)/4, $0x30303030
+DATA every30303030_avx512<>+24(SB)/4, $0x30303030
+DATA every30303030_avx512<>+28(SB)/4, $0x30303030
+DATA every30303030_avx512<>+32(SB)/4, $0x30303030
+DATA every30303030_avx512<>+36(SB)/4, $0x30303030
+DATA every30303030_avx512<>+40(SB)/4, $0x30303030
+DATA every30303030_avx512<>+44(SB)/4, $0x30303030
+DATA every30303030_avx512<>+48(SB)/4, $0x30303030
+DATA every30303030_avx512<>+52(SB)/4, $0x30303030
+DATA every30303030_avx512<>+56(SB)/4, $0x30303030
+DATA every30303030_avx512<>+60(SB)/4, $0x30303030
+GLOBL every30303030_avx512<>(SB), RODATA|NOPTR, $64
 
 DATA exp_low_avx512<>+0(SB)/4, $0xc2d00000
 DATA exp_low_avx512<>+4(SB)/4, $0xc2d00000

@@ -46,6 +46,7 @@ type kernelSet struct {
 	decode       [encodings]decodeFunc
 	product1     [encodings]productFunc // one row; weights only
 	product4     [encodings]productFunc // four rows; nil where one at a time is as good
+	lays         bool                   // whether products of super-blocks take an x that Lay has laid out
 	keys8, keys4 keysFunc               // by the bits of a code
 
 	softmax1, softmax3 softmaxFunc // over one and three vectors of queries

@@ -82,7 +82,7 @@ func TestGEMV(t *testing.T) {
 				w, x := randomWeights(r, d, n*k), normals(r, k)
 				want, norm := dots64(decoded64(w, d, n*k), x, n)
 				y := poisoned(n + 1)
-				GEMV(y[:n], x, w, d)
+				GEMV(y[:n], Lay(x, d, poisoned(LayFloats(k))), w)
 				for i := range want {
 					near(t, fmt.Sprintf("%s n=%d k=%d", d, n, k), i, y[i], want[i], norm[i], 1e-5)
 				}
@@ -150,8 +150,8 @@ func TestShortSlicesPanic(t *testing.T) {
 		var p Packed
 		Pack(&p, make([]float32, 64), 32, 2, 32)
 		for name, f := range map[string]func(){
-			"gemv w":     func() { GEMV(make([]float32, 2), make([]float32, 32), make([]byte, 35), kernels.Q4_0) },
-			"gemv block": func() { GEMV(make([]float32, 1), make([]float32, 33), make([]byte, 99), kernels.Q4_0) },
+			"gemv w":     func() { GEMV(make([]float32, 2), Lay(make([]float32, 32), kernels.Q4_0, nil), make([]byte, 35)) },
+			"gemv block": func() { GEMV(make([]float32, 1), Lay(make([]float32, 33), kernels.Q4_0, nil), make([]byte, 99)) },
 			"gemm y": func() {
 				GEMM(make([]float32, 7), 4, &p, make([]byte, 72), kernels.Q4_0, 4, false, make([]float32, GEMMScratch(32)))
 			},

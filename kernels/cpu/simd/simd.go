@@ -15,7 +15,8 @@
 // multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
 // at a time. It is bound by arithmetic. With up to four rows of X it decodes W
 // for each instead. Matrix times vector (GEMV) decodes in registers and is
-// bound by memory, or by decoding.
+// bound by memory, or by decoding; with sixteen lanes, super-blocks are multiplied
+// as they lie with an x that is laid out for them once (Lay).
 //
 // Attention has two regimes. With many queries, lanes are queries: scores and
 // outputs are kept transposed, [keys, queries] and [head_dim, queries], so that

@@ -302,55 +302,55 @@ func keys4AVX512(dst *float32, ldd uintptr, src *byte, block uintptr, strips int
 //go:noescape
 func decodeQ2KAVX512(dst *float32, src *byte, blocks int)
 
-// productQ2KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
-// apart, of 256·blocks columns.
-//
-//go:noescape
-func productQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-
 // decodeQ3KAVX512 decodes blocks of 256 elements.
 //
 //go:noescape
 func decodeQ3KAVX512(dst *float32, src *byte, blocks int)
-
-// productQ3KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
-// apart, of 256·blocks columns.
-//
-//go:noescape
-func productQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // decodeQ4KAVX512 decodes blocks of 256 elements.
 //
 //go:noescape
 func decodeQ4KAVX512(dst *float32, src *byte, blocks int)
 
-// productQ4KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
-// apart, of 256·blocks columns.
-//
-//go:noescape
-func productQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-
 // decodeQ5KAVX512 decodes blocks of 256 elements.
 //
 //go:noescape
 func decodeQ5KAVX512(dst *float32, src *byte, blocks int)
-
-// productQ5KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
-// apart, of 256·blocks columns.
-//
-//go:noescape
-func productQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // decodeQ6KAVX512 decodes blocks of 256 elements.
 //
 //go:noescape
 func decodeQ6KAVX512(dst *float32, src *byte, blocks int)
 
-// productQ6KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
-// apart, of 256·blocks columns.
+// lanesQ2KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is laid out for them.
 //
 //go:noescape
-func productQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+func lanesQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// lanesQ3KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is laid out for them.
+//
+//go:noescape
+func lanesQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// lanesQ4KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is laid out for them.
+//
+//go:noescape
+func lanesQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// lanesQ5KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is laid out for them.
+//
+//go:noescape
+func lanesQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// lanesQ6KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is laid out for them.
+//
+//go:noescape
+func lanesQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // softmaxLanes3AVX512 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for

@@ -58,6 +58,7 @@ func generate(name string) (map[string][]byte, error) {
 	g.decoders()
 	g.codes()
 	g.superBlocks()
+	g.laneProducts()
 	g.exponentials()
 	g.rows()
 	g.dots()

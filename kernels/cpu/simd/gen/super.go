@@ -61,7 +61,9 @@ func (g *isa) superBlocks() {
 		{"Q6K", 210, nil, 24, g.q6k},
 	} {
 		g.superDecode(b)
-		g.superProduct(b)
+		if !g.wide() { // see laneProducts
+			g.superProduct(b)
+		}
 	}
 }
 

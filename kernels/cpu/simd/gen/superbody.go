@@ -88,7 +88,6 @@ func (g *isa) q2k(at, stack at, k []reg.VecPhysical, emit emitter) {
 // q2kWide has in one table the four groups whose values lie in the same bytes: the
 // first has the first four entries.
 func (g *isa) q2kWide(at at, k []reg.VecPhysical, scales, minima reg.VecPhysical, emit emitter) {
-	const andOr = 0xea // a&b | c, of operands (c, b, a)
 	t := g.free()
 	q, table, least, index, out := t[2], t[3], t[4], t[5], t[6]
 	mask, entries, groups := k[2], k[2:6], k[6:]
@@ -129,27 +128,7 @@ func (g *isa) q2kConstants() []operand.Mem {
 // q3k looks three bits up in a group's eight values, which are bytes first.
 func (g *isa) q3k(at, stack at, k []reg.VecPhysical, emit emitter) {
 	t := g.free()
-	// Scales: 8 bytes of low halves, then 4 of the high bits.
-	g.scale(behind(at, 108), t[0])
-	x, y := t[1].AsX(), t[2].AsX()
-	g.VMOVDDUP(at(96), x)
-	g.VPSRLVQ(g.line("q3lows", [4]uint32{0, 0, 4, 0}), x, x)
-	g.VPAND(g.bytesOf("q3low", 0x0f), x, x)
-	g.VPBROADCASTD(at(104), y)
-	g.VPSRLVD(g.line("q3highs", [4]uint32{0, 2, 4, 6}), y, y)
-	g.VPSLLD(operand.Imm(4), y, y)
-	g.VPAND(g.bytesOf("q3high", 0x30), y, y)
-	g.VPOR(x, y, x)
-	g.VPSUBB(g.bytesOf("q3offset", 0x20), x, x)
-	for i := range 16 / g.w {
-		if i > 0 {
-			g.VPSRLDQ(operand.Imm(8), x, x)
-		}
-		g.VPMOVSXBD(x, t[3])
-		g.VCVTDQ2PS(t[3], t[3])
-		g.VMULPS(t[0], t[3], t[3])
-		g.VMOVUPS(t[3], stack(i*g.w))
-	}
+	g.q3Scales(at, t[0], t[1], t[3], func(i int, v reg.VecPhysical) { g.VMOVUPS(v, stack(i*g.w)) })
 	// Values, a run of 32 at a time.
 	low, high, a, b := t[0].AsY(), t[1].AsY(), t[2].AsY(), t[3].AsY()
 	table, out, index := t[4], t[5], t[6]
@@ -171,6 +150,31 @@ func (g *isa) q3k(at, stack at, k []reg.VecPhysical, emit emitter) {
 			g.VPERMPS(table, index, out)
 			emit(32*run/g.w+i, out)
 		})
+	}
+}
+
+// q3Scales gives the 16 scales of Q3_K, times that of the super-block, to use: 8
+// bytes of low halves, then 4 of the high bits. It overwrites a, b and out.
+func (g *isa) q3Scales(at at, a, b, out reg.VecPhysical, use func(i int, v reg.VecPhysical)) {
+	x, y := b.AsX(), out.AsX()
+	g.scale(behind(at, 108), a)
+	g.VMOVDDUP(at(96), x)
+	g.VPSRLVQ(g.line("q3lows", [4]uint32{0, 0, 4, 0}), x, x)
+	g.VPAND(g.bytesOf("q3low", 0x0f), x, x)
+	g.VPBROADCASTD(at(104), y)
+	g.VPSRLVD(g.line("q3highs", [4]uint32{0, 2, 4, 6}), y, y)
+	g.VPSLLD(operand.Imm(4), y, y)
+	g.VPAND(g.bytesOf("q3high", 0x30), y, y)
+	g.VPOR(x, y, x)
+	g.VPSUBB(g.bytesOf("q3offset", 0x20), x, x)
+	for i := range 16 / g.w {
+		if i > 0 {
+			g.VPSRLDQ(operand.Imm(8), x, x)
+		}
+		g.VPMOVSXBD(x, out)
+		g.VCVTDQ2PS(out, out)
+		g.VMULPS(a, out, out)
+		use(i, out)
 	}
 }
 
@@ -215,30 +219,17 @@ func (g *isa) masked(n int, mask, from, out reg.Register) {
 func (g *isa) sixBits(at, stack at) {
 	t := g.free()
 	x, y := t[0].AsX(), t[1].AsX()
-	// Words of the bytes: low scales and high bits, low minima and high bits, low
-	// halves of the last scales and minima.
-	g.VMOVDQU(at(4), y)
-	g.VPSHUFD(operand.Imm(0b10_01_10_00), y, x)
-	g.VPSHUFD(operand.Imm(0b01_01_00_00), y, y)
-	g.VPSRLVD(g.line("k4lows", [4]uint32{0, 0, 0, 4}), x, x)
-	g.VPAND(g.line("k4low", [4]uint32{0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f}), x, x)
-	g.VPSRLD(operand.Imm(2), y, y)
-	g.VPAND(g.line("k4high", [4]uint32{0, 0x30303030, 0, 0x30303030}), y, y)
-	g.VPOR(x, y, x)
 	if g.wide() {
-		g.VPMOVZXBD(x, t[2])
-		g.VCVTPH2PS(at(0), y)
 		halves := make([]uint32, 16)
 		for i := 8; i < 16; i++ {
 			halves[i] = 1
 		}
-		g.VMOVDQU32(g.once("k4halves", halves), t[3])
-		g.VPERMPS(t[1], t[3], t[3])
-		g.VCVTDQ2PS(t[2], t[2])
-		g.VMULPS(t[3], t[2], t[2])
+		g.VMOVDQU32(g.once("k4halves", halves), t[4])
+		g.sixFloats(at, t[4], t)
 		g.VMOVUPS(t[2], stack(0))
 		return
 	}
+	g.sixBytes(at, x, y)
 	g.scaleMin(at, t[2], t[3])
 	for i := range 2 {
 		if i > 0 {
@@ -249,6 +240,32 @@ func (g *isa) sixBits(at, stack at) {
 		g.VMULPS(t[2+i], t[1], t[1])
 		g.VMOVUPS(t[1], stack(8*i))
 	}
+}
+
+// sixBytes makes bytes of the scales and minima of Q4_K and Q5_K, in x.
+func (g *isa) sixBytes(at at, x, y reg.Register) {
+	// Words of the bytes: low scales and high bits, low minima and high bits, low
+	// halves of the last scales and minima.
+	g.VMOVDQU(at(4), y)
+	g.VPSHUFD(operand.Imm(0b10_01_10_00), y, x)
+	g.VPSHUFD(operand.Imm(0b01_01_00_00), y, y)
+	g.VPSRLVD(g.line("k4lows", [4]uint32{0, 0, 0, 4}), x, x)
+	g.VPAND(g.line("k4low", [4]uint32{0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f}), x, x)
+	g.VPSRLD(operand.Imm(2), y, y)
+	g.VPAND(g.line("k4high", [4]uint32{0, 0x30303030, 0, 0x30303030}), y, y)
+	g.VPOR(x, y, x)
+}
+
+// sixFloats leaves them in t[2], times those of the super-block, for sixteen lanes:
+// halves is 0 in the lower lanes and 1 in the upper. It overwrites t[:4].
+func (g *isa) sixFloats(at at, halves reg.VecPhysical, t []reg.VecPhysical) {
+	x, y := t[0].AsX(), t[1].AsX()
+	g.sixBytes(at, x, y)
+	g.VPMOVZXBD(x, t[2])
+	g.VCVTPH2PS(at(0), y)
+	g.VPERMPS(t[1], halves, t[3])
+	g.VCVTDQ2PS(t[2], t[2])
+	g.VMULPS(t[3], t[2], t[2])
 }
 
 // q4k looks four bits up in a group's sixteen values, or scales them one by one.
