@@ -25,6 +25,9 @@ type architecture struct {
 	// whole, if set, names for a weight the one that it is a part of in the files,
 	// and which rows of that; "" if it is one of its own.
 	whole func(c Config, name string) (whole string, rows rows)
+	// among, if set, finds the decoder's weights among those of a model that it is a
+	// part of.
+	among func(files finder) finder
 	// offset is what norms of a directory leave out: 1 where they hold the
 	// difference from that.
 	offset float32
@@ -40,7 +43,7 @@ var architectures = map[string]architecture{
 	"qwen2":       {directory: qwen2Directory, gguf: qwen2GGUF},
 	"qwen3":       {directory: qwen3Directory, gguf: qwen3GGUF},
 	"gemma2":      {directory: gemma2Directory, gguf: gemma2GGUF, offset: 1},
-	"gemma3":      {gguf: gemma3GGUF},
+	"gemma3":      {directory: gemma3Directory, gguf: gemma3GGUF, among: findLanguageModel, offset: 1},
 	"gemma3_text": {directory: gemma3Directory, offset: 1},
 	"phi3":        {directory: phi3Directory, gguf: phi3GGUF, whole: phi3Whole},
 	"smollm3":     {directory: smolLM3Directory, gguf: smolLM3GGUF},
@@ -53,7 +56,7 @@ func findArchitecture(file, field, name string, known func(architecture) bool) (
 		return a, nil
 	}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(architectures)), func(n string) bool { return !known(architectures[n]) })
-	return architecture{}, fmt.Errorf("%s: %s %q is not supported; supported: %s", file, field, name, strings.Join(names, ", "))
+	return architecture{}, fmt.Errorf("%s: %s %q is not supported; supported: %s", file, field, shorten(name), strings.Join(names, ", "))
 }
 
 // finder finds a tensor by Hugging Face's name for it.
@@ -61,6 +64,9 @@ type finder func(name string) (tensor.Tensor, bool)
 
 // find returns what finds the model's weights among the files' tensors.
 func (a architecture) find(c Config, files finder) finder {
+	if a.among != nil {
+		files = a.among(files)
+	}
 	find := files
 	if a.whole != nil {
 		find = func(name string) (tensor.Tensor, bool) {

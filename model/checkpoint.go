@@ -36,8 +36,9 @@ var ErrNotFound = errors.New("model not found")
 // safetensors, a .gguf file, builtin for the one that the program carries, or a
 // shape with random weights: random:NAME with
 // the name of one of the known shapes, such as random:llama-3-8b, or random:
-// and the path of a config.json or of a directory with one. Random weights
-// depend on a seed, ?seed=N at the end, which is 1 otherwise.
+// and the path of a config.json or of a directory with one. At the end may come
+// ?seed=N, which is 1 otherwise, and ?dtype=q4_k or another encoding of the
+// weights; both are ?seed=N&dtype=q4_k.
 //
 // hf:OWNER/NAME[@REVISION][:FILE.gguf] is a model of the hub, which is fetched
 // if the cache does not have it. That can take long and cannot be ended; to be

@@ -27,6 +27,9 @@ type Config struct {
 	// Interleaved says that a head's rotary pairs are neighbours, as GGUF
 	// stores Llama's, not halves apart, as Hugging Face does.
 	Interleaved bool `json:"interleaved"`
+	// TextOnly says that the model reads pictures, too, which the decoder does not:
+	// this is its language model.
+	TextOnly bool `json:"text_only,omitempty"`
 	// Tied says that the embedding is the output matrix too.
 	Tied bool `json:"tied"`
 
@@ -117,7 +120,7 @@ func (c Config) validate(file string) error {
 		return fmt.Errorf("%s: %d query heads do not divide among %d KV heads", file, c.Heads, c.KVHeads)
 	case c.HeadDim%8 != 0 || c.HeadDim > 1024:
 		return fmt.Errorf("%s: head_dim %d is not a multiple of 8 up to 1024", file, c.HeadDim)
-	case !(c.NormEps > 0) || c.NormEps > 1:
+	case !(float32(c.NormEps) > 0) || c.NormEps > 1: // 32 bits are what devices compute with
 		return fmt.Errorf("%s: normalisation epsilon %g is not between 0 and 1", file, c.NormEps)
 	case c.Window < 0 || c.Window > math.MaxInt32:
 		return fmt.Errorf("%s: a sliding window of %d tokens; expected 1 to %d", file, c.Window, math.MaxInt32)
@@ -133,8 +136,8 @@ func (c Config) validate(file string) error {
 		{"the scale of attention's scores", c.Scale}, {"the cap of attention's scores", c.ScoreCap},
 		{"the cap of logits", c.LogitCap}, {"the scale of embeddings", c.Embedding},
 	} {
-		if !(number.value >= 0) || math.IsInf(number.value, 0) {
-			return fmt.Errorf("%s: %s is %g; expected a number from 0", file, number.name, number.value)
+		if !(number.value >= 0) || number.value > math.MaxFloat32 || number.value > 0 && float32(number.value) == 0 {
+			return fmt.Errorf("%s: %s is %g; expected 0, or a number that 32 bits hold", file, number.name, number.value)
 		}
 	}
 	if c.LocalRope != nil {

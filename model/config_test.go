@@ -15,7 +15,6 @@ func TestConfigRefusals(t *testing.T) {
 		{"mistral", `"num_hidden_layers": 3`, `"num_hidden_layers": -1`, "-1; expected 1 to"},
 		{"gemma2", `"num_hidden_layers": 4`, `"num_hidden_layers": 1000000000000000`, "expected 1 to"},
 		{"mistral", `"sliding_window": 32`, `"sliding_window": -3`, "a sliding window of -3 tokens is not supported"},
-		{"gemma3", `"model_type": "gemma3_text"`, `"model_type": "gemma3"`, "reads pictures too"},
 		{"gemma3", `"sliding_window": 32`, `"layer_types": ["full_attention"], "sliding_window": 32`, "layer_types names 1 layers, and the model has 6"},
 		{"gemma3", `"sliding_window": 32`, `"use_bidirectional_attention": true, "sliding_window": 32`, "use_bidirectional_attention: true is not supported"},
 		{"smollm3", `"no_rope_layers": [`, `"no_rope_layers": [1, `, "no_rope_layers names 5 layers"},

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,13 +8,14 @@ import (
 	"strings"
 
 	"headinfer/model/hub"
+	"headinfer/model/jsonfile"
 	"headinfer/model/safetensors"
 	"headinfer/model/tokenizer"
 )
 
 // openDirectory reads a model as Hugging Face lays it out.
 func openDirectory(dir string) (*Checkpoint, error) {
-	return openLayout(dir, os.ReadFile, func() (*safetensors.Set, error) { return safetensors.Open(dir) })
+	return openLayout(dir, readSmall, func() (*safetensors.Set, error) { return safetensors.Open(dir) })
 }
 
 // readFile returns a file's contents, or an error that matches os.ErrNotExist.
@@ -56,8 +56,12 @@ func readTokenizer(dir string, read readFile) (*tokenizer.Tokenizer, error) {
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		other := filepath.Join(dir, "tokenizer.model")
-		if data, otherErr := read(other); otherErr == nil {
+		data, otherErr := read(other)
+		switch {
+		case otherErr == nil:
 			return tokenizer.FromSentencePiece(other, data)
+		case !errors.Is(otherErr, os.ErrNotExist):
+			err = otherErr
 		}
 	}
 	return nil, fmt.Errorf("tokenizer: %w", err)
@@ -65,7 +69,9 @@ func readTokenizer(dir string, read readFile) (*tokenizer.Tokenizer, error) {
 
 // hfConfig is the part of config.json that the decoder acts on, or must refuse.
 type hfConfig struct {
-	path string
+	path     string
+	textOnly bool // it is the language model of one that reads pictures, too
+	otherParts
 
 	ModelType string   `json:"model_type"`
 	Hidden    *int     `json:"hidden_size"`
@@ -112,12 +118,9 @@ func readConfig(path string, read readFile) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if h.ModelType == "gemma3" {
-		return Config{}, fmt.Errorf("%s: model_type %q, which reads pictures too, is not supported; a GGUF file of it is, or a model of text alone (gemma3_text)", path, h.ModelType)
-	}
 	a, err := findArchitecture(path, "model_type", h.ModelType, func(a architecture) bool { return a.directory != nil })
 	if err != nil {
-		return Config{}, err
+		return Config{}, h.explain(err)
 	}
 	c, err := h.shape()
 	if err := errors.Join(h.refusals(), err); err != nil {
@@ -135,10 +138,18 @@ func readHF(path string, read readFile) (*hfConfig, error) {
 		return nil, fmt.Errorf("model configuration: %w", err)
 	}
 	h := hfConfig{path: path}
-	if err := json.Unmarshal(data, &h); err != nil {
+	if err := jsonfile.Unmarshal(data, &h); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &h, nil
+	if err := nothingTwice(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	text, err := h.languageModel()
+	if err != nil {
+		return nil, err
+	}
+	text.gemma3Defaults()
+	return text, nil
 }
 
 // refusals says what of the model no architecture does.
@@ -153,8 +164,8 @@ func (h *hfConfig) refusals() error {
 	if h.GemmaAct != "" {
 		act = h.GemmaAct
 	}
-	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", act), !gemma && act != "" && act != "silu")
-	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", act), gemma && act != "" && act != "gelu_pytorch_tanh")
+	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", shorten(act)), !gemma && act != "" && act != "silu")
+	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", shorten(act)), gemma && act != "" && act != "gelu_pytorch_tanh")
 	refuse("attention_bias: true", h.Bias)
 	refuse("mlp_bias: true", h.MLPBias)
 	refuse("use_bidirectional_attention: true", h.Bidirectional)
@@ -163,7 +174,10 @@ func (h *hfConfig) refusals() error {
 		refused = append(refused, fmt.Errorf("%s: layer_types names %d layers, and the model has %d", h.path, n, *h.Layers))
 	}
 	for _, kind := range h.LayerTypes {
-		refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", kind, slidingLayer, fullLayer), kind != slidingLayer && kind != fullLayer)
+		if kind != slidingLayer && kind != fullLayer {
+			refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", shorten(kind), slidingLayer, fullLayer), true)
+			break // one says it
+		}
 	}
 	return errors.Join(refused...)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ func ReadConfig(path string) (c Config, err error) {
 		err = errors.Join(err, f.Close())
 	} else {
 		path = filepath.Join(path, "config.json")
-		c, err = readConfig(path, os.ReadFile)
+		c, err = readConfig(path, readSmall)
 	}
 	if err == nil {
 		err = c.validate(path)

@@ -44,7 +44,7 @@ func TestOpenRefuses(t *testing.T) {
 		name, from, to string
 		want           []string
 	}{
-		{"another architecture", `"model_type": "llama"`, `"model_type": "mamba"`, []string{"mamba", "supported: gemma2, gemma3_text, llama, "}},
+		{"another architecture", `"model_type": "llama"`, `"model_type": "mamba"`, []string{"mamba", "supported: gemma2, gemma3, gemma3_text, llama, "}},
 		{"rotary scaling", `"rope_scaling": null`, `"rope_scaling": {"type": "yarn"}`, []string{"rope_scaling"}},
 		{"biases", `"attention_bias": false`, `"attention_bias": true`, []string{"attention_bias"}},
 		{"heads that do not divide", `"num_key_value_heads": 4`, `"num_key_value_heads": 3`, []string{"8 query heads", "3 KV heads"}},

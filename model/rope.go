@@ -142,9 +142,11 @@ func (r Rope) validate(file string, headDim int) error {
 	case !(r.Base > 1) || math.IsInf(r.Base, 0):
 		return bad("the rotary base", r.Base, "a number above 1")
 	case scalings[r.Scaling] == nil:
-		return bad("the kind of rope scaling", fmt.Sprintf("%q", r.Scaling), "one of "+strings.Join(scalingNames(), ", "))
-	case !(r.Attention >= 0) || math.IsInf(r.Attention, 0):
-		return bad("rope scaling's attention factor", r.Attention, "a number from 0")
+		return bad("the kind of rope scaling", fmt.Sprintf("%q", shorten(r.Scaling)), "one of "+strings.Join(scalingNames(), ", "))
+	case !(r.Attention >= 0) || r.Attention > math.MaxFloat32:
+		return bad("rope scaling's attention factor", r.Attention, "a number from 0 that 32 bits hold")
+	case math.IsNaN(r.Factor) || math.IsInf(r.Factor, 0):
+		return bad("rope scaling's factor", r.Factor, "a number")
 	case r.Scaling == "":
 		return nil
 	case r.Trained < 1 && r.Scaling != "linear":
@@ -164,7 +166,7 @@ func (r Rope) validate(file string, headDim int) error {
 		return bad("rope scaling's factor", r.Factor, "at least 1")
 	case r.Scaling == "llama3" && !(r.HighFrequency > r.LowFrequency):
 		return bad("rope scaling's high_freq_factor", r.HighFrequency, fmt.Sprintf("more than low_freq_factor, which is %g", r.LowFrequency))
-	case r.Scaling == "yarn" && !(r.BetaFast > r.BetaSlow && r.BetaSlow > 0):
+	case r.Scaling == "yarn" && !(r.BetaFast > r.BetaSlow && r.BetaSlow > 0 && r.BetaFast <= math.MaxFloat32):
 		return bad("rope scaling's beta_fast and beta_slow", fmt.Sprint(r.BetaFast, " and ", r.BetaSlow), "the first larger than the second, and both above 0")
 	}
 	return nil

@@ -55,7 +55,7 @@ func (g *ggufMeta) rope(c *Config) Rope {
 	case kind == "longrope":
 		g.problems = append(g.problems, fmt.Errorf("%s: longrope needs the tensors rope_factors_long.weight and rope_factors_short.weight, and they are missing; convert or download the file again", g.Name()))
 	default:
-		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), kind))
+		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), shorten(kind)))
 	}
 	return r
 }

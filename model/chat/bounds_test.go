@@ -131,6 +131,11 @@ func FuzzTemplate(f *testing.F) {
 	} {
 		f.Add(s, "user", "hello")
 	}
+	for _, template := range hostileTemplates() {
+		if len(template) < 1<<10 {
+			f.Add(template, "user", "a b")
+		}
+	}
 	for _, path := range must(filepath.Glob(filepath.Join("testdata", "families", "*.jinja"))) {
 		f.Add(string(must(os.ReadFile(path))), "assistant", "<think>a</think> b")
 	}

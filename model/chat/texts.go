@@ -105,6 +105,9 @@ func (r *run) joined(items []any, separator string) (any, error) {
 	return b.String(), nil
 }
 
+// partBytes is what a part of a text takes, while it is one of many.
+const partBytes = 48
+
 // split is str.split and str.rsplit, with args separator and how often.
 func (r *run) split(s string, args []any, fromRight bool) (any, error) {
 	limit, ok := orElse(args[1], -1).(int)
@@ -150,13 +153,13 @@ func (r *run) split(s string, args []any, fromRight bool) (any, error) {
 		if i < 0 {
 			break
 		}
+		if err := r.build(partBytes); err != nil { // at once: a text of separators has as many parts
+			return nil, err
+		}
 		s = cut(i, size)
 	}
 	if separator != nil || s != "" {
 		parts = append(parts, s)
-	}
-	if err := r.build(16 * len(parts)); err != nil {
-		return nil, err
 	}
 	items := make([]any, len(parts))
 	for i, part := range parts {
@@ -180,6 +183,9 @@ func spaceAt(s string, i int) int {
 func (r *run) splitLines(s string, keepEnds bool) (any, error) {
 	l := &list{}
 	for s != "" {
+		if err := r.build(partBytes); err != nil {
+			return nil, err
+		}
 		end := strings.IndexAny(s, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029")
 		size := 0
 		if end < 0 {
@@ -194,7 +200,7 @@ func (r *run) splitLines(s string, keepEnds bool) (any, error) {
 		}
 		s = s[end+size:]
 	}
-	return l, r.build(16 * len(l.items))
+	return l, nil
 }
 
 // format is str.format with {}, {0} and {name}, without formats behind a colon.

@@ -3,7 +3,9 @@ package gguf
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"headinfer/kernels"
@@ -19,6 +21,11 @@ func FuzzParse(f *testing.F) {
 	f.Add(write(f, []KV{{keyAlignment, uint32(8)}, {"s", []string{"a", "", "b"}}},
 		[]tensor.Tensor{{Name: "w", DType: kernels.Q4_1, Shape: []int{2, 32}, Data: make([]byte, 40)}}))
 	f.Add(raw(2, n(1), n(1), "k", 9, 5, n(1), 7, "w", 0, 0, n(0)))
+	for _, name := range slices.Sorted(maps.Keys(hostileFiles())) {
+		if data := hostileFiles()[name].data; len(data) < 1<<12 {
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := Parse("fuzz", data)
 		if err != nil {

@@ -12,7 +12,8 @@
 //
 // A file is not trusted. Every count, length, offset and product of dimensions
 // is compared with the bytes that are there before memory is taken for it, so
-// Parse takes memory in proportion to the file's size whatever the file says.
+// Parse takes memory in proportion to the file's size whatever the file says, and
+// never for more than the first 256 MiB of it: what follows is tensors only.
 // Tensors of one File never overlap, and no name or key occurs twice.
 package gguf
 

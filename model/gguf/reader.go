@@ -63,10 +63,24 @@ func (r *reader) unsupported(at int, format string, args ...any) error {
 	return &FileError{r.file, at, r.place(), fmt.Sprintf(format, args...), ErrUnsupported}
 }
 
-func (r *reader) left() int { return len(r.data) - r.at }
+// maxHead is how many bytes before the tensors' data are read: fifteen times what
+// the largest vocabularies take. A file may claim to be far larger than the disk
+// it is on.
+const maxHead = 256 << 20
 
-// short is the error of something that begins at a byte and does not fit.
+func (r *reader) left() int { return min(len(r.data), maxHead) - r.at }
+
+// short is the error of something before the data that begins at a byte and does
+// not fit.
 func (r *reader) short(at int, what string) error {
+	if len(r.data) > maxHead {
+		return r.unsupported(at, "%s passes the first %d bytes of the file, and no more are read as metadata and list of tensors; the file is damaged, or holds something else than a model", what, maxHead)
+	}
+	return r.pastEnd(at, what)
+}
+
+// pastEnd is the error of something that the file is too short for.
+func (r *reader) pastEnd(at int, what string) error {
 	return r.damaged(at, "%s passes the end of the file (%d bytes); the file is cut or damaged", what, len(r.data))
 }
 

@@ -44,7 +44,7 @@ func (f *File) readTensors(r *reader, count int) error {
 		r.name = e.Name
 		from := start + e.offset
 		if end := from + uint64(e.size); from < start || end < from || end > uint64(len(r.data)) {
-			return r.short(e.at, fmt.Sprintf("%s %s, %d bytes at %d + %d,", e.DType, tensor.FormatShape(e.Shape), e.size, start, e.offset))
+			return r.pastEnd(e.at, fmt.Sprintf("%s %s, %d bytes at %d + %d,", e.DType, tensor.FormatShape(e.Shape), e.size, start, e.offset))
 		}
 		e.Data = r.data[from : from+uint64(e.size) : from+uint64(e.size)]
 		f.tensors[i] = e.Tensor

@@ -27,22 +27,11 @@ type File struct {
 // Open maps the regular file at path, following symbolic links. An empty file
 // is a File of no bytes. Errors name the path.
 func Open(path string) (*File, error) {
-	// A look before opening: opening a pipe would wait for its writer.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is a %s, not a file that can be mapped into memory; give the path of a file", path, kind(info.Mode()))
-	}
-	file, err := os.Open(path)
+	file, info, err := openRegular(path, "mapped into memory")
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close() // the mapping outlives the descriptor
-	if info, err = file.Stat(); err != nil {
-		return nil, err
-	}
 	if info.Size() > math.MaxInt {
 		return nil, fmt.Errorf("%s has %d bytes, more than this machine's address space; use a 64-bit build", path, info.Size())
 	}

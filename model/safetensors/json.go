@@ -22,6 +22,9 @@ type document struct {
 func newDocument(file string, base int, text []byte, place string) (*document, error) {
 	d := &document{file: file, base: base, dec: json.NewDecoder(bytes.NewReader(text)), place: place}
 	d.dec.UseNumber()
+	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
+		return nil, d.damaged("it begins with a byte order mark; save it as UTF-8 without one")
+	}
 	if !utf8.Valid(text) {
 		return nil, d.damaged("the JSON is not valid UTF-8; the file is damaged")
 	}

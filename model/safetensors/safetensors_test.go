@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -306,6 +307,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(write(f, nil))
 	f.Add(raw(`{"w":{"dtype":"F8_E4M3","shape":[3,2],"data_offsets":[0,6]},"w_scale":{"dtype":"F32","shape":[3,1],"data_offsets":[6,18]}}`, 18))
 	f.Add(raw(`{"__metadata__":{"format":"pt"},"w":{"dtype":"F16","shape":[2],"x":[null,{}],"data_offsets":[0,4]}} `, 4))
+	headers := hostileHeaders()
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		f.Add(raw(headers[name][0][:min(len(headers[name][0]), 1<<12)], 8))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Parse("fuzz", data)
 		if err != nil {

@@ -1,6 +1,8 @@
 package tokenizer
 
 import (
+	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,39 +21,25 @@ type addedToken struct {
 
 // matcher cuts added tokens out of a text: the leftmost first, and at one place the longest.
 type matcher struct {
-	tokens []addedToken
-	nodes  []trieNode
+	tokens []addedToken // in the order of their bytes
 	first  [256]bool
 	only   int // the byte with which all tokens begin, or -1
 }
 
-// trieNode is a state after some bytes of a token; node 0 is the start.
-type trieNode struct {
-	token int32 // index of the token that ends here, or -1
-	next  map[byte]int32
-}
-
+// newMatcher makes a matcher of tokens that are not empty; of two with one text it takes the later.
 func newMatcher(tokens []addedToken) *matcher {
-	m := &matcher{tokens: tokens, nodes: []trieNode{{token: -1}}, only: -1}
-	for i, tok := range tokens {
-		at := int32(0)
-		for j := range len(tok.text) {
-			next, ok := m.nodes[at].next[tok.text[j]]
-			if !ok {
-				next = int32(len(m.nodes))
-				m.nodes = append(m.nodes, trieNode{token: -1})
-				if m.nodes[at].next == nil {
-					m.nodes[at].next = map[byte]int32{}
-				}
-				m.nodes[at].next[tok.text[j]] = next
-			}
-			at = next
+	m := &matcher{only: -1}
+	sorted := slices.Clone(tokens)
+	slices.SortStableFunc(sorted, func(a, b addedToken) int { return strings.Compare(a.text, b.text) })
+	for i, tok := range sorted {
+		if i+1 < len(sorted) && sorted[i+1].text == tok.text {
+			continue
 		}
-		m.nodes[at].token = int32(i)
+		m.tokens = append(m.tokens, tok)
 		m.first[tok.text[0]] = true
 	}
-	if len(m.nodes[0].next) == 1 {
-		m.only = int(tokens[0].text[0])
+	if n := len(m.tokens); n > 0 && m.tokens[0].text[0] == m.tokens[n-1].text[0] {
+		m.only = int(m.tokens[0].text[0])
 	}
 	return m
 }
@@ -118,16 +106,20 @@ func (m *matcher) candidate(s string, from int) int {
 
 // longest is the index of the longest token at the beginning of s, or -1.
 func (m *matcher) longest(s string) int32 {
-	best, at := int32(-1), int32(0)
-	for i := 0; i < len(s); i++ {
-		next, ok := m.nodes[at].next[s[i]]
-		if !ok {
+	// [from, to) are the tokens that begin with s[:i]; the shortest comes first.
+	best, from, to := int32(-1), 0, len(m.tokens)
+	for i := 0; from < to; i++ {
+		if len(m.tokens[from].text) == i {
+			best = int32(from)
+			from++
+		}
+		if i == len(s) {
 			break
 		}
-		at = next
-		if t := m.nodes[at].token; t >= 0 {
-			best = t
-		}
+		among := m.tokens[from:to]
+		after := sort.Search(len(among), func(j int) bool { return among[j].text[i] > s[i] })
+		before := sort.Search(after, func(j int) bool { return among[j].text[i] >= s[i] })
+		from, to = from+before, from+after
 	}
 	return best
 }

@@ -25,16 +25,27 @@ var turnEnds = []string{
 // source is a place in a file, for errors: the file's name and the path of what is being read.
 type source struct{ file, place string }
 
+// shortened keeps a file's megabytes out of an error.
+func shortened(format string, args []any) string {
+	const most = 300
+	for i, a := range args {
+		if text := fmt.Sprint(a); len(text) > most {
+			args[i] = text[:most] + "…"
+		}
+	}
+	return fmt.Sprintf(format, args...)
+}
+
 func (s source) at(format string, args ...any) source {
 	return source{s.file, s.place + fmt.Sprintf(format, args...)}
 }
 
 func (s source) invalid(format string, args ...any) error {
-	return fmt.Errorf("%s: %s: %w: %s", s.file, s.place, ErrInvalid, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%s: %s: %w: %s", s.file, s.place, ErrInvalid, shortened(format, args))
 }
 
 func (s source) unsupported(format string, args ...any) error {
-	return fmt.Errorf("%s: %s: %w: %s", s.file, s.place, ErrUnsupported, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%s: %s: %w: %s", s.file, s.place, ErrUnsupported, shortened(format, args))
 }
 
 // modelKind is how words become tokens.
@@ -80,7 +91,7 @@ func (p *parts) build() (*Tokenizer, error) {
 	t := &Tokenizer{
 		texts: p.texts, raw: make([]string, len(p.texts)), ids: make(map[string]int32, len(p.texts)),
 		splitters: p.splitters, cache: newWordCache(), head: p.decoder.head, headTillText: p.decoder.headTillText, special: make([]bool, len(p.texts)),
-		added: newMatcher(p.added), lead: p.lead, tail: p.tail, bos: p.bos, eos: p.eos, template: p.template,
+		lead: p.lead, tail: p.tail, bos: p.bos, eos: p.eos, template: p.template,
 	}
 	for id, text := range p.texts {
 		if text == "" {
@@ -90,17 +101,24 @@ func (p *parts) build() (*Tokenizer, error) {
 			return nil, p.vocabulary.invalid("token %s has the ids %d and %d; it may have one", strconv.Quote(text), first, id)
 		}
 		t.ids[text] = int32(id)
-		t.raw[id] = p.decoder.raw(text)
+		var ok bool
+		if t.raw[id], ok = p.decoder.raw(text); !ok {
+			return nil, p.vocabulary.unsupported("token %s decodes to more than %d times its length", strconv.Quote(text), maxDecoded)
+		}
 	}
 	if len(t.ids) == 0 {
 		return nil, p.vocabulary.invalid("no tokens; convert or download the file again")
 	}
 	for _, tok := range slices.Concat(p.added, p.normalised) {
+		if err := p.bounded(tok.id); err != nil {
+			return nil, err
+		}
 		if p.decoder.byteLevel {
 			t.raw[tok.id] = tok.text
 		}
 		t.special[tok.id] = tok.special
 	}
+	t.added = newMatcher(p.added)
 	if len(p.normalisers) > 0 {
 		t.normaliser = p.normalisers
 		// These tokens are looked for in normalised text, so the library normalises them too.
@@ -120,6 +138,30 @@ func (p *parts) build() (*Tokenizer, error) {
 	return t, nil
 }
 
+// maxTokenBytes bounds tokens where the work on a text, or on the vocabulary, grows with the longest one: added tokens,
+// unigram models, and pieces that merge by scores. The longest that models have are runs of some hundred spaces.
+const maxTokenBytes = 1024
+
+// bounded refuses a token that is longer than that.
+func (p *parts) bounded(id int32) error {
+	if n := len(p.texts[id]); n > maxTokenBytes {
+		return p.vocabulary.unsupported("token %d has %d bytes, and such a token may have %d; its text is not that of a token", id, n, maxTokenBytes)
+	}
+	return nil
+}
+
+// scored is bounded for all tokens that take part in a model by scores.
+func (p *parts) scored() error {
+	for id, text := range p.texts {
+		if text != "" && (p.mergeable == nil || p.mergeable[id]) {
+			if err := p.bounded(int32(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // buildModel makes the model, and says which bytes have no token.
 func (p *parts) buildModel(t *Tokenizer) error {
 	ids := p.own
@@ -129,6 +171,11 @@ func (p *parts) buildModel(t *Tokenizer) error {
 	rest := fallback{}
 	if p.fallback {
 		rest = newFallback(ids)
+	}
+	if p.kind != bytePairs && p.kind != charPairs {
+		if err := p.scored(); err != nil {
+			return err
+		}
 	}
 	if p.kind == unigramHF || p.kind == unigramScored {
 		for _, b := range rest.lacks() {

@@ -143,6 +143,10 @@ const smallestNormal32 = 0x1p-126
 // buildUnigram makes a unigram model.
 func buildUnigram[F float32 | float64](p *parts, rest fallback) *unigram[F] {
 	m := &unigram[F]{trie: newTrie(), scores: make([]F, len(p.texts)), unknown: p.unknown, fuse: p.fuse, rest: rest}
+	frozen := make(map[int32]bool, len(p.frozen))
+	for _, id := range p.frozen {
+		frozen[id] = true
+	}
 	first := true
 	var low F
 	var high F = smallestNormal32
@@ -153,7 +157,7 @@ func buildUnigram[F float32 | float64](p *parts, rest fallback) *unigram[F] {
 		s := F(p.scores[id])
 		m.scores[id] = s
 		m.trie.add(text, int32(id))
-		if slices.Contains(p.frozen, int32(id)) {
+		if frozen[int32(id)] {
 			continue
 		}
 		if first {

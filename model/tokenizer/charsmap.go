@@ -21,6 +21,9 @@ type charsmap struct {
 	first [256]bool // a key begins with this byte
 }
 
+// charsmapKey bounds the keys that are looked for, in bytes: those of a damaged trie may have no end.
+const charsmapKey = 256
+
 // charsmapMatches is how many keys that begin at one place SentencePiece looks at.
 const charsmapMatches = 32
 
@@ -81,7 +84,7 @@ func (c *charsmap) longest(s string) (with []byte, length int) {
 		return nil, 0
 	}
 	node := 0
-	for i, found := 0, 0; i < len(s) && found < charsmapMatches; i++ {
+	for i, found := 0, 0; i < min(len(s), charsmapKey) && found < charsmapMatches; i++ {
 		if node = c.child(node, s[i]); node < 0 {
 			break
 		}
@@ -118,7 +121,11 @@ const clusterMaxBytes = 6
 // character.
 func (c *charsmap) normalise(s string) (string, bool, error) {
 	out := make([]byte, 0, len(s)+len(s)/8)
+	whole, most := s, grown(s)
 	for s != "" {
+		if len(out) > most {
+			return "", false, errGrown(whole)
+		}
 		cluster := s[:1]
 		if len(s) > 1 && (s[0] >= utf8.RuneSelf || s[1] >= utf8.RuneSelf || s[0] == '\r') {
 			cluster, _, _, _ = uniseg.FirstGraphemeClusterInString(s, -1)

@@ -9,7 +9,6 @@ import (
 // WithConfig returns a copy of t that knows what tokenizer_config.json adds to a tokenizer.json: bos_token, eos_token,
 // add_bos_token, add_eos_token and chat_template (the one named "default", where there are several). name is the file's, for errors.
 func (t *Tokenizer) WithConfig(name string, data []byte) (*Tokenizer, error) {
-	at := source{name, "the file"}
 	var f struct {
 		BOS      json.RawMessage `json:"bos_token"`
 		EOS      json.RawMessage `json:"eos_token"`
@@ -17,7 +16,7 @@ func (t *Tokenizer) WithConfig(name string, data []byte) (*Tokenizer, error) {
 		AddEOS   *bool           `json:"add_eos_token"`
 		Template json.RawMessage `json:"chat_template"`
 	}
-	if err := unmarshal(at, data, &f); err != nil {
+	if err := unmarshalFile(name, data, &f); err != nil {
 		return nil, err
 	}
 	c := *t

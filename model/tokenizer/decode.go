@@ -15,18 +15,25 @@ type decoder struct {
 	headTillText bool // tokens count as the first until one stands for something
 }
 
-// raw is what a token stands for.
-func (d *decoder) raw(token string) string {
+// maxDecoded is how many times as long as a token what it stands for may be. A file whose steps each make a text longer
+// could fill any memory with them.
+const maxDecoded = 8
+
+// raw is what a token stands for, or false where that is too long.
+func (d *decoder) raw(token string) (string, bool) {
 	if d.byteLevel {
-		return rawBytes(token)
+		return rawBytes(token), true
 	}
+	most := maxDecoded * len(token)
 	for _, step := range d.steps {
-		token = step(token)
+		if token = step(token); len(token) > most {
+			return "", false
+		}
 	}
 	if b, ok := byteToken(token); ok && d.fallback {
-		return string([]byte{b})
+		return string([]byte{b}), true
 	}
-	return token
+	return token, true
 }
 
 // byteToken is the byte that <0xNN> stands for.

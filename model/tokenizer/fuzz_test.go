@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"math/rand/v2"
 	"testing"
+
+	"headinfer/model/internal/hostile"
 )
 
 // FuzzFromJSON looks for files that panic, or that load and then break an invariant.
@@ -16,14 +18,18 @@ func FuzzFromJSON(f *testing.F) {
 	for _, name := range []string{"llama2.json", "splits.json", "albert.json"} {
 		f.Add(family(f, name), " the key\n<|start|> ﬁ\u0301\xff")
 	}
+	addHostile(hostileJSON(), func(data []byte) { f.Add(data, "ab") })
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
-		tok, err := FromJSON("fuzz.json", data)
+		var tok *Tokenizer
+		var ids []int32
+		err := hostile.Bounded(t, int64(len(data)+len(text)), func() (err error) {
+			if tok, err = FromJSON("fuzz.json", data); err == nil {
+				ids, err = tok.Encode(text, EncodeOptions{Special: true, BOS: true})
+			}
+			return err
+		})
 		if err != nil {
-			return
-		}
-		ids, err := tok.Encode(text, EncodeOptions{Special: true, BOS: true})
-		if err != nil {
-			return // an expression that gave up
+			return // of the file, or of an expression that gave up
 		}
 		for _, id := range ids {
 			if !tok.valid(id) {

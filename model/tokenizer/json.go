@@ -3,11 +3,12 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+
+	"headinfer/model/jsonfile"
 )
 
 // The parts of tokenizer.json that change which ids come out. Truncation and padding are left to the caller, as in the
@@ -22,17 +23,17 @@ type jsonFile struct {
 }
 
 type jsonModel struct {
-	Type          string            `json:"type"`
-	Dropout       *float64          `json:"dropout"`
-	Unknown       *string           `json:"unk_token"`
-	UnknownID     *int64            `json:"unk_id"` // of Unigram
-	SubwordPrefix string            `json:"continuing_subword_prefix"`
-	WordSuffix    string            `json:"end_of_word_suffix"`
-	FuseUnknown   bool              `json:"fuse_unk"`
-	ByteFallback  bool              `json:"byte_fallback"`
-	IgnoreMerges  bool              `json:"ignore_merges"`
-	Vocab         json.RawMessage   `json:"vocab"` // BPE: token → id; Unigram: [token, score] by id
-	Merges        []json.RawMessage `json:"merges"`
+	Type          string          `json:"type"`
+	Dropout       *float64        `json:"dropout"`
+	Unknown       *string         `json:"unk_token"`
+	UnknownID     *int64          `json:"unk_id"` // of Unigram
+	SubwordPrefix string          `json:"continuing_subword_prefix"`
+	WordSuffix    string          `json:"end_of_word_suffix"`
+	FuseUnknown   bool            `json:"fuse_unk"`
+	ByteFallback  bool            `json:"byte_fallback"`
+	IgnoreMerges  bool            `json:"ignore_merges"`
+	Vocab         json.RawMessage `json:"vocab"` // BPE: token → id; Unigram: [token, score] by id
+	Merges        json.RawMessage `json:"merges"`
 }
 
 type jsonAdded struct {
@@ -50,7 +51,7 @@ type jsonAdded struct {
 // jsonsteps.go name. Errors wrap ErrUnsupported or ErrInvalid.
 func FromJSON(name string, data []byte) (*Tokenizer, error) {
 	var f jsonFile
-	if err := unmarshal(source{name, "the file"}, data, &f); err != nil {
+	if err := unmarshalFile(name, data, &f); err != nil {
 		return nil, err
 	}
 	p := &parts{
@@ -67,22 +68,65 @@ func FromJSON(name string, data []byte) (*Tokenizer, error) {
 	return p.build()
 }
 
-// unmarshal decodes JSON and says where it is wrong.
+// unmarshal decodes a part of a file and says where it is wrong.
 func unmarshal(at source, data []byte, v any) error {
-	err := json.Unmarshal(data, v)
-	if err == nil {
+	if err := jsonfile.Decode(data, v); err != nil {
+		return fmt.Errorf("%s: %s: %w: %w", at.file, at.place, ErrInvalid, err)
+	}
+	return nil
+}
+
+// unmarshalFile decodes a whole file.
+func unmarshalFile(name string, data []byte, v any) error {
+	if err := jsonfile.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: %w: %w", name, ErrInvalid, err)
+	}
+	return nil
+}
+
+// elements goes through a list one by one, and ends with the first that is wrong: of a list of zeros, a hundred megabytes of
+// a file would become gigabytes of elements. A missing list has none. The list is JSON, as it is a part of a file that is.
+func elements(at source, list json.RawMessage, each func(i int, data []byte) error) error {
+	if len(list) == 0 {
 		return nil
 	}
-	where := ""
-	var syntax *json.SyntaxError
-	var typ *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		where = fmt.Sprintf(" at byte %d of %d", syntax.Offset, len(data))
-	case errors.As(err, &typ):
-		where = fmt.Sprintf(" at byte %d of %d", typ.Offset, len(data))
+	if list[0] != '[' {
+		var none []struct{}
+		return unmarshal(at, list, &none)
 	}
-	return fmt.Errorf("%s: %s: %w%s: %w", at.file, at.place, ErrInvalid, where, err)
+	list = bytes.TrimSpace(list[1 : len(list)-1])
+	for i := 0; len(list) > 0; i++ {
+		end := elementEnd(list)
+		if err := each(i, bytes.TrimSpace(list[:end])); err != nil {
+			return err
+		}
+		list = list[min(end+1, len(list)):]
+	}
+	return nil
+}
+
+// elementEnd is where the first element of a list ends: the offset of the comma behind it, or of the end.
+func elementEnd(list []byte) int {
+	depth := 0
+	for i := 0; i < len(list); i++ {
+		switch list[i] {
+		case '"':
+			for i++; i < len(list) && list[i] != '"'; i++ {
+				if list[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth--
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(list)
 }
 
 func (p *parts) jsonModel(name string, f *jsonFile) error {
@@ -151,11 +195,7 @@ func (p *parts) put(at source, text string, id int64, count int) error {
 
 // jsonScores reads the tokens and scores of a Unigram model.
 func (p *parts) jsonScores(m *jsonModel) error {
-	var vocab []json.RawMessage
-	if err := unmarshal(p.vocabulary, m.Vocab, &vocab); err != nil {
-		return err
-	}
-	for i, data := range vocab {
+	err := elements(p.vocabulary, m.Vocab, func(i int, data []byte) error {
 		var text string
 		var number json.Number
 		at := p.vocabulary.at("[%d]", i)
@@ -174,10 +214,14 @@ func (p *parts) jsonScores(m *jsonModel) error {
 			return at.invalid("score %q; it is a number", number)
 		}
 		p.texts, p.scores = append(p.texts, text), append(p.scores, score)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if m.UnknownID != nil {
-		if *m.UnknownID < 0 || *m.UnknownID >= int64(len(vocab)) {
-			return source{p.vocabulary.file, "model.unk_id"}.invalid("%d, and model.vocab has %d tokens", *m.UnknownID, len(vocab))
+		if *m.UnknownID < 0 || *m.UnknownID >= int64(len(p.texts)) {
+			return source{p.vocabulary.file, "model.unk_id"}.invalid("%d, and model.vocab has %d tokens", *m.UnknownID, len(p.texts))
 		}
 		p.unknown = int32(*m.UnknownID)
 	}
@@ -230,12 +274,15 @@ func (p *parts) jsonAdded(name string, f *jsonFile) error {
 	return nil
 }
 
+// mergeBytes is about what a merge takes in a file.
+const mergeBytes = 16
+
 func (p *parts) jsonMerges(_ string, f *jsonFile) error {
 	if p.kind == unigramHF {
 		return nil
 	}
-	p.merges = make([][2]string, len(f.Model.Merges))
-	for i, data := range f.Model.Merges {
+	p.merges = make([][2]string, 0, len(f.Model.Merges)/mergeBytes)
+	return elements(p.merging, f.Model.Merges, func(i int, data []byte) error {
 		at := p.merging.at("[%d]", i)
 		if bytes.HasPrefix(data, []byte("[")) {
 			var pair []string
@@ -245,8 +292,8 @@ func (p *parts) jsonMerges(_ string, f *jsonFile) error {
 			if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
 				return at.invalid("%q; a merge is two tokens", pair)
 			}
-			p.merges[i] = [2]string(pair)
-			continue
+			p.merges = append(p.merges, [2]string(pair))
+			return nil
 		}
 		var line string
 		if err := unmarshal(at, data, &line); err != nil {
@@ -256,7 +303,7 @@ func (p *parts) jsonMerges(_ string, f *jsonFile) error {
 		if !ok {
 			return at.invalid("%s; a merge is two tokens with one space between", strconv.Quote(line))
 		}
-		p.merges[i] = [2]string{left, right}
-	}
-	return nil
+		p.merges = append(p.merges, [2]string{left, right})
+		return nil
+	})
 }

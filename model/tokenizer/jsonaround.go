@@ -5,6 +5,9 @@ import (
 	"strconv"
 )
 
+// maxAround is how many tokens may be put around a text; models have one or two.
+const maxAround = 256
+
 func (p *parts) jsonPostProcessor(name string, f *jsonFile) error {
 	at := source{name, "post_processor"}
 	steps, err := flatten(at, f.PostProcessor, func(s *jsonStep) []json.RawMessage { return s.Processors })
@@ -69,6 +72,9 @@ func (p *parts) jsonAround(at source, s *jsonStep) error {
 			if id < 0 || id >= int64(len(p.texts)) || p.texts[id] == "" {
 				return at.invalid("TemplateProcessing adds id %d, which no token of %d has", id, len(p.texts))
 			}
+			if len(lead)+len(tail) == maxAround {
+				return at.unsupported("TemplateProcessing puts more than %d tokens around a text", maxAround)
+			}
 			if seen {
 				tail = append(tail, int32(id))
 			} else {
@@ -121,7 +127,7 @@ func (p *parts) jsonDecoder(name string, f *jsonFile) error {
 			p.decoder.steps = append(p.decoder.steps, replaceStep(s.Replacement, " "))
 		case "Replace":
 			old, _, err := jsonPattern(at, &s)
-			if err != nil || old == "" {
+			if err != nil || old == "" || len(s.Content) > maxDecoded*len(old) {
 				return at.unsupported("Replace by %v; known are %s", s.Pattern, knownDecoders)
 			}
 			p.decoder.steps = append(p.decoder.steps, replaceStep(old, s.Content))

@@ -50,25 +50,39 @@ type jsonTemplate struct {
 	} `json:"Sequence"`
 }
 
+// Files have sequences inside sequences two deep, and some six steps.
+const (
+	maxStepDepth = 8
+	maxSteps     = 100
+)
+
 // flatten decodes a step, and the steps of a sequence in order. A missing step or null gives none.
 func flatten(at source, data json.RawMessage, inside func(*jsonStep) []json.RawMessage) ([]jsonStep, error) {
+	return flattenInto(nil, at, data, inside, 0)
+}
+
+func flattenInto(all []jsonStep, at source, data json.RawMessage, inside func(*jsonStep) []json.RawMessage, depth int) ([]jsonStep, error) {
 	if len(data) == 0 || string(data) == "null" {
-		return nil, nil
+		return all, nil
 	}
 	var s jsonStep
 	if err := unmarshal(at, data, &s); err != nil {
 		return nil, err
 	}
 	if s.Type != "Sequence" {
-		return []jsonStep{s}, nil
+		if len(all) == maxSteps {
+			return nil, at.unsupported("more than %d steps; merge some of them", maxSteps)
+		}
+		return append(all, s), nil
 	}
-	var all []jsonStep
+	if depth == maxStepDepth {
+		return nil, at.unsupported("a Sequence inside %d others; take the inner ones apart", depth)
+	}
 	for i, d := range inside(&s) {
-		more, err := flatten(at.at("[%d]", i), d, inside)
-		if err != nil {
+		var err error
+		if all, err = flattenInto(all, at.at("[%d]", i), d, inside, depth+1); err != nil {
 			return nil, err
 		}
-		all = append(all, more...)
 	}
 	return all, nil
 }

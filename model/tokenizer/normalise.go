@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,10 +14,26 @@ type normaliser interface {
 	normalise(s string) (out string, cut bool, err error)
 }
 
+// A text may become maxGrowth times as long, and growthBytes more: a compatibility character has up to 18 letters. A file
+// whose steps replace letters by texts, one after the other, could fill any memory.
+const (
+	maxGrowth   = 64
+	growthBytes = 4096
+)
+
+// grown is the longest that s may become.
+func grown(s string) int { return maxGrowth*len(s) + growthBytes }
+
+// errGrown is for a text that becomes longer.
+func errGrown(s string) error {
+	return fmt.Errorf("a normaliser makes more than %d bytes of %d; %w", grown(s), len(s), ErrUnsupported)
+}
+
 // normalisers apply one after the other.
 type normalisers []normaliser
 
 func (n normalisers) normalise(s string) (out string, cut bool, err error) {
+	whole := s
 	for _, step := range n {
 		if s == "" {
 			break
@@ -24,6 +41,9 @@ func (n normalisers) normalise(s string) (out string, cut bool, err error) {
 		var c bool
 		if s, c, err = step.normalise(s); err != nil {
 			return "", cut, err
+		}
+		if len(s) > grown(whole) {
+			return "", cut, errGrown(whole)
 		}
 		cut = cut || c
 	}
@@ -116,6 +136,9 @@ func (p prepender) normalise(s string) (string, bool, error) { return string(p) 
 type replacer struct{ old, with string }
 
 func (p replacer) normalise(s string) (string, bool, error) {
+	if len(p.with) > maxGrowth*len(p.old) && strings.Count(s, p.old) > grown(s)/len(p.with) {
+		return "", false, errGrown(s)
+	}
 	return strings.ReplaceAll(s, p.old, p.with), strings.HasPrefix(s, p.old) && cutsStart(p.old, p.with), nil
 }
 
@@ -130,9 +153,13 @@ func (p spaceRuns) normalise(s string) (string, bool, error) {
 	if !strings.Contains(s, "  ") {
 		return s, false, nil
 	}
-	cut := strings.HasPrefix(s, "  ")
+	cut, most := strings.HasPrefix(s, "  "), grown(s)
+	whole := s
 	var out strings.Builder
 	for {
+		if out.Len() > most {
+			return "", cut, errGrown(whole)
+		}
 		i := strings.Index(s, "  ")
 		if i < 0 {
 			out.WriteString(s)
@@ -153,12 +180,19 @@ type expressionReplacer struct {
 func (p expressionReplacer) normalise(s string) (string, bool, error) {
 	var out strings.Builder
 	done, cut := 0, false
+	most := grown(s)
 	err := p.each(s, func(from, to int) {
+		if out.Len() > most {
+			return // the rest does not matter
+		}
 		cut = cut || from == 0 && cutsStart(s[:to], p.with)
 		out.WriteString(s[done:from])
 		out.WriteString(p.with)
 		done = to
 	})
+	if out.Len() > most {
+		return "", cut, errGrown(s)
+	}
 	out.WriteString(s[done:])
 	return out.String(), cut, err
 }

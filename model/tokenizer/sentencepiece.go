@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -83,6 +84,13 @@ func FromSentencePiece(name string, data []byte) (*Tokenizer, error) {
 // pieces sorts the pieces by type.
 func (m *spModel) pieces(p *parts) error {
 	p.mergeable = make([]bool, len(m.texts))
+	known := sync.OnceValue(func() map[string]bool {
+		all := make(map[string]bool, len(m.texts))
+		for _, text := range m.texts {
+			all[text] = true
+		}
+		return all
+	})
 	for i, typ := range m.types {
 		at := p.vocabulary.at("[%d]", i)
 		switch typ {
@@ -104,7 +112,10 @@ func (m *spModel) pieces(p *parts) error {
 				return at.invalid("byte piece %s; it is spelled <0xNN>", strconv.Quote(m.texts[i]))
 			}
 		case typeUnused:
-			if m.kind == spBPE && m.mayMerge(m.texts[i]) {
+			if m.kind == spBPE && len(m.texts[i]) > maxTokenBytes {
+				return p.bounded(int32(i))
+			}
+			if m.kind == spBPE && mayMerge(m.texts[i], known()) {
 				return at.unsupported("unused piece %s, which other pieces merge into; use the model as it was before its vocabulary was restricted",
 					strconv.Quote(m.texts[i]))
 			}
@@ -115,9 +126,9 @@ func (m *spModel) pieces(p *parts) error {
 	return nil
 }
 
-// mayMerge says whether text could come about from two pieces or characters.
-func (m *spModel) mayMerge(text string) bool {
-	part := func(s string) bool { return utf8.RuneCountInString(s) == 1 || slices.Contains(m.texts, s) }
+// mayMerge says whether text could come about from two of the known pieces or characters.
+func mayMerge(text string, known map[string]bool) bool {
+	part := func(s string) bool { return known[s] || len(s) <= utf8.UTFMax && utf8.RuneCountInString(s) == 1 }
 	for cut := range text {
 		if cut > 0 && part(text[:cut]) && part(text[cut:]) {
 			return true

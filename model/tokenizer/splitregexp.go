@@ -22,8 +22,15 @@ const (
 // expression finds the matches of a regular expression.
 type expression struct{ re *regexp2.Regexp }
 
+// maxPattern bounds an expression, in bytes: its parser calls itself for every bracket. The longest that models have are
+// about 500 bytes.
+const maxPattern = 4096
+
 // newExpression compiles an expression of a tokenizer's file. Errors say what in it differs between engines.
 func newExpression(pattern string) (expression, error) {
+	if len(pattern) > maxPattern {
+		return expression{}, fmt.Errorf("a regexp of %d bytes, and it may have %d; split it into several steps", len(pattern), maxPattern)
+	}
 	spelled := strings.ReplaceAll(pattern, foldedContractions, spelledContractions)
 	if what := ambiguous(spelled); what != "" {
 		return expression{}, fmt.Errorf("regexp %q: %s means different things to different engines, so splitting might differ from the model's training; "+

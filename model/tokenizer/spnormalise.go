@@ -63,7 +63,11 @@ func (n *spNormaliser) normalise(s string) (string, bool, error) {
 		out = append(out, space...)
 	}
 	afterSpace := n.collapse
+	whole, most := s, grown(s)
 	for s != "" {
+		if len(out) > most {
+			return "", false, errGrown(whole)
+		}
 		with, length := n.next(s)
 		s = s[length:]
 		if afterSpace {
