@@ -9,7 +9,7 @@ import (
 // A SourceNode is a running [Source], and a streams.Source.
 type SourceNode struct{ nodeWithOutlet }
 
-// A FlowNode is a running [Stage], and a streams.Flow.
+// A FlowNode is a running [Stage] or [Batcher], and a streams.Flow.
 type FlowNode struct{ nodeWithOutlet }
 
 // A SinkNode is a running [Sink], and a streams.Sink.
@@ -32,6 +32,13 @@ func FromSource[Out any](name string, src Source[Out], opts ...NodeOption) *Sour
 func Flow[In, Out any](name string, st Stage[In, Out], opts ...NodeOption) *FlowNode {
 	n := newNode(name, nodeSettings(opts))
 	bindStage(n, st)
+	return &FlowNode{nodeWithOutlet{n}}
+}
+
+// BatchFlow makes a node of b. It starts when its inlet is connected.
+func BatchFlow[In, Out any](name string, b Batcher[In, Out], opts ...NodeOption) *FlowNode {
+	n := newNode(name, nodeSettings(opts))
+	bindBatcher(n, b)
 	return &FlowNode{nodeWithOutlet{n}}
 }
 

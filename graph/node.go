@@ -21,6 +21,7 @@ type node struct {
 
 	produce func(ctx context.Context) error           // sources
 	process func(ctx context.Context, item any) error // stages and sinks
+	batch   func(ctx context.Context) error           // Batchers
 	flush   func(ctx context.Context) error           // stages that are Flushers
 	finish  func(ctx context.Context) error           // sinks that are Finishers
 	close   func() error                              // Closers
@@ -158,6 +159,9 @@ func (n *node) release(item any) {
 func (n *node) loop() error {
 	if n.produce != nil {
 		return n.runSource()
+	}
+	if n.batch != nil {
+		return n.batch(n.ctx)
 	}
 	if n.sink {
 		if err := n.consume(); err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // A Spec is what there is to know about a kind of stage: what documentation, checks and drawings say, and how one is made.
-// It is made by [NewSource], [NewStage], [NewSink] or [NewFlow], and used through a [Registry].
+// It is made by [NewSource], [NewStage], [NewBatcher], [NewSink] or [NewFlow], and used through a [Registry].
 type Spec struct {
 	Level   config.Level
 	Name    string       // as pipeline files write it
