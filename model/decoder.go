@@ -104,6 +104,9 @@ func (d *Decoder) Compute() kernels.Stream { return d.compute }
 // MaxRows returns how many tokens a pass may have.
 func (d *Decoder) MaxRows() int { return d.maxRows }
 
+// MaxSegments returns how many sequences a pass may have.
+func (d *Decoder) MaxSegments() int { return d.maxSegs }
+
 // Grow makes passes of up to rows tokens in up to segments sequences possible.
 // No pass may be running. If it fails, no pass is possible until it succeeds.
 func (d *Decoder) Grow(rows, segments int) error {

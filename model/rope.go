@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,16 @@ func (r Rope) Frequencies(tokens int) (f []float64, scale float64) {
 		return f, r.Attention
 	}
 	return f, 1
+}
+
+// RotatesAlike reports whether texts of a and b tokens have the same rotary
+// frequencies, so that what they begin with has the same keys.
+func (c Config) RotatesAlike(a, b int) bool {
+	return !slices.ContainsFunc(c.ropes(), func(r Rope) bool {
+		f, _ := r.Frequencies(a)
+		g, _ := r.Frequencies(b)
+		return !slices.Equal(f, g)
+	})
 }
 
 // linear is position interpolation (Chen et al. 2023).

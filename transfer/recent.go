@@ -45,29 +45,40 @@ func (r *recent) fits(tokens int) bool {
 
 // fit makes places for a text of some tokens. What a smaller circle held has
 // not gone around it, and moves to the same places.
-func (r *recent) fit(shape Shape, tokens int) error {
+func (r *recent) fit(tokens int) error {
 	if r.fits(tokens) {
 		return nil
 	}
-	places := min(max(tokens, 2*r.places), r.shape.Local.Window-1)
-	buffer, err := r.dev.Alloc(r.shape.RecentBytes(places), kernels.KVCache, fmt.Sprintf("the last %d tokens of layers with a window", places))
+	grown := *r
+	err := grown.resize(r, min(max(tokens, 2*r.places), r.shape.Local.Window-1))
+	if err == nil {
+		r.release()
+		*r = grown
+	}
+	return err
+}
+
+// resize takes memory of so many places, and moves to it what from holds: no more
+// than these.
+func (r *recent) resize(from *recent, places int) (err error) {
+	r.buffer, err = r.dev.Alloc(r.shape.RecentBytes(places), kernels.KVCache, fmt.Sprintf("the last %d tokens of layers with a window", places))
 	if err != nil {
 		return err
 	}
-	grown := *r
-	grown.buffer, grown.places = buffer, places
-	if r.places > 0 {
-		for layer := range shape.Layers {
-			if shape.local(layer) {
-				from, to := r.layer(layer), grown.layer(layer).TokenRange(0, r.places)
-				r.dev.CopyWithin(r.stream, to.Keys(), from.Keys())
-				r.dev.CopyWithin(r.stream, to.Values(), from.Values())
-			}
-		}
-		err = r.stream.Synchronize()
+	r.places = places
+	if from.places == 0 {
+		return nil
 	}
-	r.release()
-	r.buffer, r.places = grown.buffer, grown.places
+	for layer := range r.shape.Layers {
+		if r.shape.local(layer) {
+			src, dst := from.layer(layer), r.layer(layer).TokenRange(0, from.places)
+			r.dev.CopyWithin(r.stream, dst.Keys(), src.Keys())
+			r.dev.CopyWithin(r.stream, dst.Values(), src.Values())
+		}
+	}
+	if err = r.stream.Synchronize(); err != nil {
+		r.release()
+	}
 	return err
 }
 

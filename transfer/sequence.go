@@ -56,7 +56,8 @@ func (s Shape) Bytes(tokens int) int64 {
 }
 
 // Sequence is the key–value cache of one text. It has one writer. Its blocks
-// hold every token of the text, but for two kinds: in an encoding that puts
+// hold every token of the text, but for those of the sequence that it branched
+// from, and two kinds: in an encoding that puts
 // several tokens in a record, the last few that do not fill one are kept apart,
 // as they are, on the device (its tail); and tokens may have been dropped.
 type Sequence struct {
@@ -72,6 +73,10 @@ type Sequence struct {
 	tail     tail
 	evict    *evictor // nil: nothing is dropped
 	recent   recent
+
+	base     *Sequence // nil: the text is its own from the beginning
+	branches int       // sequences that have this one as their base
+	left     bool      // released while it had branches
 }
 
 // chain is one layer's blocks in order of position.
@@ -132,7 +137,8 @@ func (s *Sequence) Shape() Shape { return s.shape }
 // Tokens returns how many tokens the text has so far.
 func (s *Sequence) Tokens() int { return s.tokens }
 
-// Stored returns how many of them every layer's blocks hold.
+// Stored returns how many of them every layer's blocks hold; those of a base are not
+// among them.
 func (s *Sequence) Stored() int { return s.stored }
 
 // Capacity returns how many tokens the blocks have room for.
@@ -184,7 +190,7 @@ func (s *Sequence) Extend(tokens, rows int) error {
 	if err := s.tail.fit(s.shape); err != nil {
 		return err
 	}
-	if err := s.recent.fit(s.shape, max(tokens, s.goal)); err != nil {
+	if err := s.recent.fit(max(tokens, s.goal)); err != nil {
 		return err
 	}
 	need, whole := s.blocked(tokens), max(s.blocked(tokens), s.blocked(s.goal))
@@ -290,8 +296,16 @@ func (s *Sequence) View(layer, h0, h1, lo, hi int) []kernels.KV {
 	return views
 }
 
-// Release gives all memory back. Nothing may use the sequence afterwards.
+// Release gives all memory back, once no branch needs it. Nothing may use the
+// sequence itself afterwards.
 func (s *Sequence) Release() {
+	s.leave()
+	if s.left = s.branches > 0; !s.left {
+		s.free()
+	}
+}
+
+func (s *Sequence) free() {
 	for l, c := range s.layers {
 		for _, b := range c {
 			b.release()

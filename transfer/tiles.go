@@ -11,7 +11,8 @@ import (
 // Tile is the unit that moves: some KV heads of a layer × a span of the tokens
 // that a segment's sequence held before the pass.
 type Tile struct {
-	Segment int // of the pass
+	Segment int   // of the pass; without Last, the first of With
+	With    Range // the segments with the same past: all of them attend to it, but to its last tile the tile's own
 	Layer   int
 	Head    Range // KV heads
 	Token   Range // of the past; empty if there is none
@@ -93,20 +94,30 @@ func (c Cut) Merges(past int) bool {
 	return slices.ContainsFunc(c.keeps(), func(k Keep) bool { return len(c.tokens(k, past)) > 1 })
 }
 
+// Past is what segments that follow each other in a pass attend to together.
+type Past struct {
+	Segments Range
+	Tokens   int
+	// Branched says that each segment has a cache of its own beside these tokens,
+	// which lies on the device and goes with the segment's last tile.
+	Branched bool
+}
+
 // Tiles lists the tiles of one pass in the order in which they are attended
-// to: by layer, segment, head group, tokens. pasts are the tokens that each
-// segment's sequence holds.
-func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
+// to: by layer, past, head group, tokens, and segment if the past is branched.
+func (c Cut) Tiles(shape Shape, pasts []Past) []Tile {
 	var tiles []Tile
 	for layer := range shape.Layers {
-		for segment, past := range pasts {
+		for _, past := range pasts {
 			if shape.local(layer) {
-				tiles = append(tiles, Tile{
-					Segment: segment, Layer: layer, Head: Range{0, shape.KVHeads}, First: true, Last: true, Local: true,
-				})
+				for s := past.Segments.From; s < past.Segments.To; s++ {
+					tiles = append(tiles, Tile{
+						Segment: s, With: past.Segments, Layer: layer, Head: Range{0, shape.KVHeads}, First: true, Last: true, Local: true,
+					})
+				}
 				continue
 			}
-			window, all := c.tokens(c.Keep, past), c.tokens(Keep{}, past)
+			window, all := c.tokens(c.Keep, past.Tokens), c.tokens(Keep{}, past.Tokens)
 			for head := 0; head < shape.KVHeads; {
 				// Heads of one tile are of one kind.
 				full, heads := c.full(layer, head), Range{head, head + 1}
@@ -118,10 +129,18 @@ func (c Cut) Tiles(shape Shape, pasts []int) []Tile {
 				if full {
 					tokens = all
 				}
+				if past.Branched && past.Tokens == 0 {
+					tokens = nil
+				}
 				for i, r := range tokens {
 					tiles = append(tiles, Tile{
-						Segment: segment, Layer: layer, Head: heads, Token: r,
-						First: i == 0, Last: i == len(tokens)-1,
+						Segment: past.Segments.From, With: past.Segments, Layer: layer, Head: heads, Token: r,
+						First: i == 0, Last: i == len(tokens)-1 && !past.Branched,
+					})
+				}
+				for s := past.Segments.From; past.Branched && s < past.Segments.To; s++ {
+					tiles = append(tiles, Tile{
+						Segment: s, With: past.Segments, Layer: layer, Head: heads, First: len(tokens) == 0, Last: true,
 					})
 				}
 			}

@@ -28,7 +28,7 @@ func TestTilesInOrder(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
 			longest, merges := 0, false
-			for _, tile := range c.cut.Tiles(shape, c.pasts) {
+			for _, tile := range c.cut.Tiles(shape, apart(c.pasts...)) {
 				s := tile.String()
 				if tile.First {
 					s += " first"
@@ -82,12 +82,43 @@ func TestLongestHoldsAllTheWay(t *testing.T) {
 	} {
 		longest := 0
 		for past := range 40 {
-			for _, tile := range c.Tiles(shape, []int{past}) {
+			for _, tile := range c.Tiles(shape, apart(past)) {
 				longest = max(longest, tile.Token.Len())
 			}
 			if n := c.Longest(past); n != longest {
 				t.Errorf("%+v: up to %d tokens, the longest tile has %d, Longest says %d", c, past, longest, n)
 			}
 		}
+	}
+}
+
+// apart are the pasts of texts that share nothing.
+func apart(tokens ...int) []Past {
+	var pasts []Past
+	for i, n := range tokens {
+		pasts = append(pasts, Past{Segments: Range{i, i + 1}, Tokens: n})
+	}
+	return pasts
+}
+
+func TestBranchesShareTiles(t *testing.T) {
+	shape := Shape{Layers: 1, KVHeads: 2, HeadDim: 8}
+	pasts := []Past{
+		{Segments: Range{0, 2}, Tokens: 5, Branched: true},
+		{Segments: Range{2, 3}, Tokens: 2},
+		{Segments: Range{3, 4}, Branched: true}, // of an empty text
+	}
+	var got []string
+	for _, tile := range (Cut{Group: 2, Span: 4}).Tiles(shape, pasts) {
+		got = append(got, fmt.Sprintf("%d of %d:%d %s %t %t", tile.Segment, tile.With.From, tile.With.To, tile, tile.First, tile.Last))
+	}
+	want := []string{
+		"0 of 0:2 L0 h0:2 t0:4 true false", "0 of 0:2 L0 h0:2 t4:5 false false",
+		"0 of 0:2 L0 h0:2 t0:0 false true", "1 of 0:2 L0 h0:2 t0:0 false true",
+		"2 of 2:3 L0 h0:2 t0:2 true true",
+		"3 of 3:4 L0 h0:2 t0:0 true true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
