@@ -26,7 +26,8 @@ type Checkpoint struct {
 	// can use them, of how many, with each tensor. It must return soon.
 	Loading func(done, total int64)
 
-	source source
+	source      source
+	fingerprint fingerprint
 }
 
 // ErrNotFound is matched by Open's error when there is nothing at the path.

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package transfer
+
+// syncDirectory does nothing where directories cannot be synchronised.
+func syncDirectory(string) error { return nil }
