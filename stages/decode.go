@@ -11,6 +11,8 @@ import (
 	"headinfer/config"
 	"headinfer/graph"
 	"headinfer/model/sampling"
+	"headinfer/model/tokenizer"
+	"headinfer/transfer"
 )
 
 type decodeOptions struct {
@@ -24,90 +26,182 @@ type decodeOptions struct {
 	Stop              []string     `yaml:"stop" default:"[]" doc:"Strings that end an answer; they are not part of it." example:"[\"\\n\\n\"]"`
 }
 
+// decode writes several answers at a time.
 type decode struct {
 	engine  *Engine
 	options *decodeOptions
 	ends    []int32
+	active  []*answer
 }
 
-func newDecode(e *Engine, o *decodeOptions) (graph.Stage[*Prefilled, *Answer], error) {
+// answer is one that is being written.
+type answer struct {
+	*Prefilled
+	sampler *sampling.Sampler
+	out     *stopper
+	stream  *tokenizer.Stream
+	seen    []int32
+	prompt  int // tokens
+	tokens  int // of the answer so far
+	most    int
+	logits  []float32 // of the token to come
+	began   time.Time
+	stop    string // why it has ended; empty while it has not
+}
+
+func newDecode(e *Engine, o *decodeOptions) (graph.Batcher[*Prefilled, *Answer], error) {
 	e.answer = max(e.answer, int(o.MaxTokens))
 	return &decode{engine: e, options: o, ends: e.Checkpoint.Tokenizer.EndTokens()}, nil
 }
 
-// Process writes the answer token by token.
-func (d *decode) Process(ctx context.Context, in *Prefilled, emit func(*Answer) error) error {
-	defer in.Release()
-	start := time.Now()
-	text, stop, n, err := d.write(ctx, in)
-	if err != nil {
-		return err
+// Run writes answers, a token of each at a time.
+func (d *decode) Run(ctx context.Context, in *graph.Inbox[*Prefilled], emit func(*Answer) error) error {
+	defer func() {
+		for _, a := range d.active {
+			a.Release()
+		}
+	}()
+	for {
+		for {
+			next, ok, err := in.Next(ctx, len(d.active) == 0)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			d.active = append(d.active, d.begin(next))
+		}
+		if len(d.active) == 0 {
+			return nil
+		}
+		if err := d.draw(); err != nil {
+			return err
+		}
+		if err := d.finish(emit); err != nil {
+			return err
+		}
+		if err := d.step(ctx); err != nil {
+			return err
+		}
 	}
-	text = strings.TrimSpace(text)
-	var grade *Grade
-	if in.Grade != nil {
-		grade = in.Grade(text)
-	}
-	err = emit(&Answer{
-		ID: in.ID, Question: in.Question, Answer: text, Stop: stop, Grade: grade,
-		PromptTokens: len(in.Tokens), AnswerTokens: n,
-		PrefillSeconds: in.Seconds, DecodeSeconds: seconds(start),
-	})
-	if err == nil {
-		d.engine.counts.answers.Add(1)
-		d.engine.counts.answerTokens.Add(int64(n))
-	}
-	return err
 }
 
-func (d *decode) write(ctx context.Context, in *Prefilled) (text, stop string, n int, err error) {
+func (d *decode) begin(in *Prefilled) *answer {
 	o := d.options
-	most := min(int(o.MaxTokens), d.engine.Checkpoint.Config.Context-len(in.Tokens))
-	// All at once: growing step by step would leave a chain of tiny blocks.
-	if err := d.engine.reserve(in.Cache, len(in.Tokens)+most, 1); err != nil {
-		return "", "", 0, err
+	a := &answer{
+		Prefilled: in, prompt: len(in.Cache.Tokens), logits: in.Logits, began: time.Now(),
+		seen:   slices.Clone(in.Cache.Tokens),
+		stream: d.engine.Checkpoint.Tokenizer.NewStream(),
+		sampler: sampling.New(sampling.Options{
+			RepetitionPenalty: o.RepetitionPenalty, Temperature: o.Temperature,
+			TopK: int(o.TopK), TopP: o.TopP, MinP: o.MinP,
+		}, uint64(o.Seed), hash(in.ID)),
 	}
-	sampler := sampling.New(sampling.Options{
-		RepetitionPenalty: o.RepetitionPenalty, Temperature: o.Temperature,
-		TopK: int(o.TopK), TopP: o.TopP, MinP: o.MinP,
-	}, uint64(o.Seed), hash(in.ID))
-	out := newStopper(o.Stop, func(s string) {
+	a.most = min(int(o.MaxTokens), d.engine.Checkpoint.Config.Context-a.prompt)
+	a.out = newStopper(o.Stop, func(s string) {
 		if d.engine.Observer != nil {
 			d.engine.Observer.Text(in.ID, s)
 		}
 	})
-	stream := d.engine.Checkpoint.Tokenizer.NewStream()
-	seen := slices.Clone(in.Tokens)
-	logits := in.Logits
-	stop = "max_tokens"
-	if most < int(o.MaxTokens) {
-		stop = "context"
-	}
-	for n < most {
-		token, err := sampler.Next(logits, seen)
+	return a
+}
+
+// draw draws the next token of each answer.
+func (d *decode) draw() error {
+	for _, a := range d.active {
+		token, err := a.sampler.Next(a.logits, a.seen)
 		if err != nil {
-			return "", "", 0, fmt.Errorf("document %q, token %d of the answer: %w", in.ID, n, err)
+			return fmt.Errorf("document %q, token %d of the answer: %w", a.ID, a.tokens, err)
 		}
-		n++
+		a.tokens++
 		if slices.Contains(d.ends, token) {
-			stop = "end"
-			break
+			a.stop = "end"
+			continue
 		}
-		seen = append(seen, token)
-		if out.push(stream.Push(token)) {
-			return out.text(), "stop", n, nil
-		}
-		if n == most {
-			break
-		}
-		if logits, err = in.Cache.Step(ctx, token); err != nil {
-			return "", "", 0, err
+		a.seen = append(a.seen, token)
+		switch {
+		case a.out.push(a.stream.Push(token)):
+			a.stop = "stop"
+		case a.tokens == a.most && a.most < int(d.options.MaxTokens):
+			a.stop = "context"
+		case a.tokens == a.most:
+			a.stop = "max_tokens"
 		}
 	}
-	if out.push(stream.Flush()) {
-		stop = "stop"
+	return nil
+}
+
+// finish gives on the answers that have ended.
+func (d *decode) finish(emit func(*Answer) error) error {
+	ended := func(a *answer) bool { return a.stop != "" }
+	var done []*answer
+	for _, a := range d.active {
+		if ended(a) {
+			a.Release()
+			done = append(done, a)
+		}
 	}
-	return out.finish(), stop, n, nil
+	d.active = slices.DeleteFunc(d.active, ended)
+	for _, a := range done {
+		if err := emit(a.result()); err != nil {
+			return err
+		}
+		d.engine.counts.answers.Add(1)
+		d.engine.counts.answerTokens.Add(int64(a.tokens))
+	}
+	return nil
+}
+
+// result is what has been written.
+func (a *answer) result() *Answer {
+	if a.stop != "stop" && a.out.push(a.stream.Flush()) {
+		a.stop = "stop"
+	}
+	text := strings.TrimSpace(a.out.finish())
+	var grade *Grade
+	if a.Grade != nil {
+		grade = a.Grade(text)
+	}
+	return &Answer{
+		ID: a.ID, Index: a.Index, Question: a.Question, Answer: text, Stop: a.stop, Grade: grade,
+		PromptTokens: a.prompt, AnswerTokens: a.tokens,
+		PrefillSeconds: a.Seconds, DecodeSeconds: seconds(a.began),
+	}
+}
+
+// step reads the token that each answer has got.
+func (d *decode) step(ctx context.Context) error {
+	if len(d.active) == 0 {
+		return nil
+	}
+	together(d.active, func(a *answer) *Text { return a.Cache })
+	batch := make([]reading, len(d.active))
+	for i, a := range d.active {
+		batch[i] = reading{a.Cache, a.seen[len(a.seen)-1:]}
+	}
+	start := time.Now()
+	logits, err := d.engine.read(ctx, transfer.Decode, batch, true)
+	if noRoom(err) && len(batch) > 1 {
+		// Others may have come since each of them had room by itself.
+		logits = nil
+		for i := range batch {
+			one, err := d.engine.read(ctx, transfer.Decode, batch[i:i+1], true)
+			if err != nil {
+				return err
+			}
+			logits = append(logits, one...)
+		}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	for i, a := range d.active {
+		a.logits = logits[i]
+	}
+	graph.Span(ctx, passName(d.active[0].ID, len(batch)), start, time.Now())
+	return nil
 }
 
 func hash(s string) uint64 {

@@ -81,7 +81,7 @@ func (h *HeadLoop) decode(t *tile) error {
 // values: the records that they fill are encoded and go where the cache lies,
 // and the rest is the new tail. Attention must have read them.
 func (h *HeadLoop) encode(t *tile, move mover) error {
-	sequence, rows, past := t.pass.Segments[t.Segment].Sequence, t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
+	sequence, rows, past := t.sequence(), t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
 	own := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
 	tail := sequence.Tail(t.Layer).HeadRange(t.Head.From, t.Head.To)
 	place := sequence.TailPlace(t.Layer).HeadRange(t.Head.From, t.Head.To)

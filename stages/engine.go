@@ -1,7 +1,6 @@
 package stages
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -15,22 +14,27 @@ import (
 )
 
 // Engine is a model on a device with its head loop: what the documents'
-// stages share. Passes take turns; a sequence is in flight from Admit until
-// its Release. A pass that fails half-way, or whose context is cancelled, ends
+// stages share. Passes take turns, and each may read tokens of several texts; a
+// text is in flight from Admit until its Release. A pass that fails half-way, or whose context is cancelled, ends
 // the engine: further passes are refused.
 type Engine struct {
 	Checkpoint *model.Checkpoint
 	Device     kernels.Device
 	Observer   Observer
+	Corpus     Corpus   // how the run goes on; set before the stages are built
+	Run        Progress // what is done of it; nil is nothing
 
 	loop     *HeadLoop
 	decoder  *model.Decoder
 	timeline *transfer.Timeline
 	passes   sync.Mutex
-	inFlight chan struct{}
+	slots    chan struct{} // one taken by each text in flight
+	released chan struct{} // gets something when a text gives its memory back
+	live     atomic.Int64  // texts that have not
 	counts   counts
 	answer   int // the most tokens that a decode stage writes, for which a prefill leaves room
 	spanLogs
+	queueing
 }
 
 // Observer is told how documents get on. Its methods are called from the
@@ -48,6 +52,19 @@ type counts struct {
 	prefillTokens, decodeTokens atomic.Int64
 	prefill, decode             atomic.Int64 // nanoseconds
 	longest                     atomic.Int64 // tokens of the longest sequence
+}
+
+// add counts a pass over some tokens, of texts of which the longest now has so many.
+func (c *counts) add(kind transfer.PassKind, tokens int, took time.Duration, longest int) {
+	sum, time := &c.decodeTokens, &c.decode
+	if kind == transfer.Prefill {
+		sum, time = &c.prefillTokens, &c.prefill
+	}
+	sum.Add(int64(tokens))
+	time.Add(int64(took))
+	if n := int64(longest); n > c.longest.Load() {
+		c.longest.Store(n)
+	}
 }
 
 // EngineOptions says how an engine is put together.
@@ -75,7 +92,8 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 	e := &Engine{
 		Checkpoint: c, Device: dev,
 		timeline: transfer.NewTimeline(dev, opt.KeepSpans),
-		inFlight: make(chan struct{}, 1),
+		slots:    make(chan struct{}, 1),
+		released: make(chan struct{}, 1),
 	}
 	var heads []graph.BuildOption
 	if opt.KeepSpans {
@@ -101,135 +119,6 @@ func (e *Engine) Close() error {
 	err := e.loop.Close()
 	e.decoder.Close()
 	return err
-}
-
-// Text is a token sequence in flight: its cache and its ids.
-type Text struct {
-	ID       string
-	Tokens   []int32 // those in the cache
-	Sequence *transfer.Sequence
-	length   int // of the prompt: what a rotary embedding may depend on
-	engine   *Engine
-	once     sync.Once
-}
-
-// Admit waits until another text may be in flight, and starts it.
-func (e *Engine) Admit(ctx context.Context, id string) (*Text, error) {
-	select {
-	case e.inFlight <- struct{}{}:
-		return &Text{ID: id, Sequence: e.loop.NewSequence(), engine: e}, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// Release gives the text's memory back and lets the next one in.
-func (t *Text) Release() {
-	t.once.Do(func() {
-		t.engine.passes.Lock()
-		defer t.engine.passes.Unlock()
-		t.Sequence.Release()
-		<-t.engine.inFlight
-	})
-}
-
-// Prefill reads the prompt's tokens, chunk at a time (0: all at once), and
-// returns the logits [vocabulary] after the last. room is for how many more
-// tokens the cache should have place.
-func (t *Text) Prefill(ctx context.Context, tokens []int32, chunk, room int) ([]float32, error) {
-	e := t.engine
-	start := time.Now()
-	if chunk <= 0 || chunk > len(tokens) {
-		chunk = len(tokens)
-	}
-	t.Sequence.Expect(len(t.Tokens) + len(tokens) + room)
-	if t.length == 0 {
-		t.length = len(tokens)
-	}
-	var logits []float32
-	for done := 0; done < len(tokens); {
-		next := tokens[done:min(done+chunk, len(tokens))]
-		last := done+len(next) == len(tokens)
-		err := e.reserve(t, len(t.Tokens)+len(next), chunk)
-		if err != nil {
-			return nil, err
-		}
-		if logits, err = e.forward(ctx, t, transfer.Prefill, next, last); err != nil {
-			return nil, err
-		}
-		done += len(next)
-		if e.Observer != nil {
-			e.Observer.Prefill(t.ID, done, len(tokens))
-		}
-	}
-	e.counts.prefillTokens.Add(int64(len(tokens)))
-	e.counts.prefill.Add(int64(time.Since(start)))
-	return logits, nil
-}
-
-// Step reads one more token and returns the logits after it.
-func (t *Text) Step(ctx context.Context, token int32) ([]float32, error) {
-	start := time.Now()
-	if err := t.engine.reserve(t, len(t.Tokens)+1, 1); err != nil {
-		return nil, err
-	}
-	logits, err := t.engine.forward(ctx, t, transfer.Decode, []int32{token}, true)
-	t.engine.counts.decodeTokens.Add(1)
-	t.engine.counts.decode.Add(int64(time.Since(start)))
-	return logits, err
-}
-
-// reserve makes room for a text of some tokens and for passes of some rows.
-func (e *Engine) reserve(t *Text, tokens, rows int) error {
-	e.passes.Lock()
-	defer e.passes.Unlock()
-	if t.Sequence.Takes(tokens) {
-		e.loop.trim() // what an earlier text took would be missing for the cache
-	}
-	if err := t.Sequence.Extend(tokens, rows); err != nil {
-		return e.explain(err)
-	}
-	if rows > e.decoder.MaxRows() {
-		e.loop.trim() // the ring takes what is left; the activations come first
-	}
-	if err := e.decoder.Grow(rows, 1); err != nil {
-		return e.explain(err)
-	}
-	return nil
-}
-
-func (e *Engine) forward(ctx context.Context, t *Text, kind transfer.PassKind, tokens []int32, want bool) ([]float32, error) {
-	e.passes.Lock()
-	defer e.passes.Unlock()
-	whole := false
-	defer func() {
-		if !whole && e.loop.InPass() {
-			// Nothing may go on using the text's memory.
-			e.loop.Abort()
-			_ = e.decoder.Compute().Synchronize()
-			if e.Device.Err() == nil {
-				e.timeline.Settle() // what has run belongs in the trace
-			}
-		}
-	}()
-	past := t.Sequence.Tokens()
-	e.timeline.Begin(kind, transfer.Range{From: past, To: past + len(tokens)})
-	logits, err := e.decoder.Forward(ctx, []model.Segment{{Sequence: t.Sequence, Tokens: tokens, Length: t.length}}, want)
-	if err != nil {
-		return nil, e.explain(err)
-	}
-	whole = true
-	if err := t.Sequence.Evict(); err != nil {
-		return nil, err
-	}
-	t.Tokens = append(t.Tokens, tokens...)
-	if n := int64(t.Sequence.Tokens()); n > e.counts.longest.Load() {
-		e.counts.longest.Store(n)
-	}
-	if !want {
-		return nil, nil
-	}
-	return logits[0], nil
 }
 
 // explain adds to a budget error which option would make it fit.

@@ -4,100 +4,168 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/stages/journal"
+	"headinfer/stages/storage"
+	"headinfer/stages/table"
 )
 
 type filesOptions struct {
-	Paths    []string `yaml:"paths" default:"[]" doc:"Files, or patterns with * and ?, read in the order of their names." example:"[\"notes/*.txt\"]"`
-	Question string   `yaml:"question" default:"" doc:"The question about files that have none of their own. A file's own stands beside it: notes/a.question for notes/a.txt." example:"What is the access code?"`
+	Paths     []string     `yaml:"paths" default:"[]" doc:"What is read, in the order of the names: files; directories, whose .txt, .md, .html and .htm files are read, those of their directories too; patterns with *, ? and [ ], and ** for directories, none or many; or s3://BUCKET/KEY, with the same patterns. Of HTML the text is read. What ends in .gz or .zst is decompressed." example:"[\"notes/**/*.md\"]"`
+	Question  string       `yaml:"question" default:"" doc:"The question about files that have none of their own. A file's own stands beside it: notes/a.question for notes/a.txt." example:"What is the access code?"`
+	Questions []string     `yaml:"questions" default:"[]" doc:"Several questions about such files, in the place of question. Each has an answer, called PATH#1, PATH#2 and so on; the file is read once." example:"[\"Who?\", \"Where?\"]"`
+	MaxFile   config.Bytes `yaml:"max_file" default:"256MiB" min:"1" doc:"Longest file, decompressed; a longer one goes to the dead letters." example:"1GiB"`
 }
 
-// Check refuses a list without paths, and patterns that cannot be read.
+// Check refuses a list without paths, patterns that cannot be read, and
+// questions of both kinds.
 func (o *filesOptions) Check() []config.OptionError {
-	if len(o.Paths) == 0 {
-		return []config.OptionError{{Option: "paths", What: "is empty", Want: "at least one file or pattern, such as paths: [\"notes/*.txt\"]"}}
+	bad := checkPaths("paths", o.Paths, `paths: ["notes/*.txt"]`)
+	if o.Question != "" && len(o.Questions) > 0 {
+		bad = append(bad, config.OptionError{Option: "questions", What: "is given beside question", Want: "one of them"})
+	}
+	if slices.Contains(o.Questions, "") {
+		bad = append(bad, config.OptionError{Option: "questions", What: "has an empty question", Want: "a text for each"})
+	}
+	return bad
+}
+
+// checkPaths refuses a list of none, and patterns that cannot be read.
+func checkPaths(option string, paths []string, example string) []config.OptionError {
+	if len(paths) == 0 {
+		return []config.OptionError{{Option: option, What: "is empty", Want: "at least one file or pattern, such as " + example}}
 	}
 	var bad []config.OptionError
-	for _, pattern := range o.Paths {
-		if _, err := filepath.Match(pattern, ""); err != nil {
-			bad = append(bad, config.OptionError{Option: "paths", What: fmt.Sprintf("has the pattern %q: %v", pattern, err), Want: "a [ to be closed, or written \\[ if a file's name has it"})
+	for _, pattern := range paths {
+		if storage.CheckObject(pattern, true) != nil {
+			bad = append(bad, config.OptionError{Option: option, What: fmt.Sprintf("has %q, without a bucket", pattern), Want: "an object, such as s3://corpus/notes/*.txt"})
+		} else if err := storage.CheckPattern(pattern); err != nil {
+			bad = append(bad, config.OptionError{Option: option, What: fmt.Sprintf("has the pattern %q: %v", pattern, err), Want: "a [ to be closed, or written \\[ if a file's name has it"})
 		}
 	}
 	return bad
 }
 
+// readable are the extensions of the files that are read of a directory.
+var readable = []string{".txt", ".md", ".html", ".htm"}
+
+func isReadable(name string) bool { return slices.Contains(readable, storage.Extension(name)) }
+
+func (o *filesOptions) expand() ([]storage.File, error) {
+	found, err := storage.Expand(context.Background(), o.Paths, storage.Which{Directories: isReadable})
+	if err != nil {
+		return nil, fmt.Errorf("option paths: %w", err)
+	}
+	return found, nil
+}
+
+func (o *filesOptions) reads() []string { return o.Paths }
+
+// inputs are the files, and those beside them with their questions.
+func (o *filesOptions) inputs() ([]journal.Fact, error) {
+	found, err := o.expand()
+	if err != nil {
+		return nil, nil //nolint:nilerr // the stage refuses it too, with its place in the pipeline
+	}
+	var facts []journal.Fact
+	for _, file := range found {
+		facts = append(facts, fileFacts([]storage.File{file}, file.Path)...)
+		if storage.IsObject(file.Path) {
+			continue
+		}
+		f, ok, err := fileFact(questionPath(file.Path), file.Path)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			facts = append(facts, f)
+		}
+	}
+	return facts, nil
+}
+
 type files struct {
-	paths    []string
-	question string
+	options *filesOptions
+	found   []storage.File
 }
 
 func newFiles(_ *Engine, o *filesOptions) (graph.Source[*Document], error) {
-	paths, err := expand(o.Paths)
+	found, err := o.expand()
 	if err != nil {
 		return nil, err
 	}
-	return &files{paths, o.Question}, nil
+	return &files{o, found}, nil
 }
 
 // Produce reads the files one by one.
 func (f *files) Produce(ctx context.Context, emit func(*Document) error) error {
-	for _, path := range f.paths {
-		doc, err := f.read(path)
-		if err != nil {
-			if err := graph.Drop(ctx, &graph.DocumentError{ID: path, Err: err}); err != nil {
-				return err
-			}
-			continue
+	for _, file := range f.found {
+		doc, err := f.read(ctx, file.Path)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		if err := emit(doc); err != nil {
+		if err != nil {
+			err = graph.Drop(ctx, &graph.DocumentError{ID: file.Path, Err: err})
+		} else {
+			err = emit(doc)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// expand resolves patterns to files, each once.
-func expand(patterns []string) ([]string, error) {
-	var all []string
-	for _, pattern := range patterns {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
-		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("option paths: no file matches %q, seen from the directory where headinfer was started", pattern)
-		}
-		all = append(all, found...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
-}
-
-func (f *files) read(path string) (*Document, error) {
-	text, err := os.ReadFile(path)
+func (f *files) read(ctx context.Context, path string) (*Document, error) {
+	text, err := readWhole(ctx, path, int64(f.options.MaxFile))
 	if err != nil {
 		return nil, err
+	}
+	if err := table.CheckUTF8(text); err != nil {
+		return nil, err
+	}
+	if e := storage.Extension(path); e == ".html" || e == ".htm" {
+		if text, err = htmlText(text); err != nil {
+			return nil, err
+		}
 	}
 	if err := CheckText(text); err != nil {
 		return nil, err
 	}
-	doc := &Document{ID: path, Text: string(text), Question: f.question}
-	question, err := os.ReadFile(strings.TrimSuffix(path, filepath.Ext(path)) + ".question")
+	doc := &Document{ID: path, Text: string(text), Question: f.options.Question, Questions: f.options.Questions}
+	question, err := readWhole(ctx, questionPath(path), int64(f.options.MaxFile))
 	switch {
 	case err == nil:
-		doc.Question = strings.TrimSpace(string(question))
+		doc.Question, doc.Questions = strings.TrimSpace(string(question)), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
 	return doc, nil
+}
+
+// readWhole reads a file of at most limit bytes.
+func readWhole(ctx context.Context, path string, limit int64) ([]byte, error) {
+	r, err := storage.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = errors.New("the file is longer than max_file")
+	}
+	return text, errors.Join(err, r.Close())
+}
+
+// questionPath is where a file's own question stands.
+func questionPath(path string) string {
+	path = strings.TrimSuffix(path, storage.Compression(path))
+	return path[:len(path)-len(storage.Extension(path))] + ".question"
 }
 
 // CheckText refuses what no model should be asked to read: text that is empty
@@ -106,12 +174,5 @@ func CheckText(text []byte) error {
 	if len(strings.TrimSpace(string(text))) == 0 {
 		return errors.New("the document is empty")
 	}
-	for at := 0; at < len(text); {
-		r, n := utf8.DecodeRune(text[at:])
-		if r == utf8.RuneError && n == 1 {
-			return fmt.Errorf("byte %d is not valid UTF-8; convert the document first", at)
-		}
-		at += n
-	}
-	return nil
+	return table.CheckUTF8(text)
 }

@@ -19,7 +19,7 @@ import (
 
 // onGPU returns what opens the GPU, or skips the test. HEADINFER_TEST_ON=cpu
 // has the processor take its place, to try the tests themselves.
-func onGPU(t *testing.T) opener {
+func onGPU(t testing.TB) opener {
 	t.Helper()
 	if os.Getenv("HEADINFER_TEST_ON") == "cpu" {
 		return allThreads

@@ -6,6 +6,7 @@ import (
 
 	"headinfer/kernels"
 	"headinfer/model"
+	"headinfer/transfer"
 )
 
 // tileBytes is what tiles take of the device for each KV head of theirs, in
@@ -50,10 +51,14 @@ func (h *HeadLoop) slots() int {
 
 // fit chooses the group for the tiles of a pass, and makes what they take hold
 // them: if there is room, for as long as the sequences are expected to get.
-func (h *HeadLoop) fit(p *model.Pass) error {
-	past, goal := 0, 0
-	for i, s := range p.Segments {
-		past, goal = max(past, p.Past[i]), max(goal, s.Sequence.Goal())
+func (h *HeadLoop) fit(p *model.Pass, pasts []transfer.Past) error {
+	past, goal, merges := 0, 0, false
+	for _, these := range pasts {
+		sequence := p.Segments[these.Segments.From].Sequence
+		if these.Branched {
+			sequence, merges = sequence.Base(), true
+		}
+		past, goal = max(past, these.Tokens), max(goal, sequence.Goal())
 	}
 	free := h.dev.Ledger().Left()
 	for _, b := range h.buffers() {
@@ -62,7 +67,7 @@ func (h *HeadLoop) fit(p *model.Pass) error {
 	if h.ring != nil {
 		free += h.ring.Bytes()
 	}
-	merges := h.cut.Merges(goal)
+	merges = merges || h.cut.Merges(goal)
 	need := h.bytesOf(p, h.cut.Longest(min((past+quantum-1)/quantum*quantum, goal)), merges)
 	whole := h.bytesOf(p, h.cut.Longest(goal), merges)
 	h.cut.Group = h.grouping.Choose(h.shape.KVHeads, need.sum(h.slots()), free)

@@ -55,6 +55,7 @@ type Moved struct{ In, Out atomic.Int64 }
 // headPass is one pass on its way through the loop.
 type headPass struct {
 	*model.Pass
+	pasts  []transfer.Past
 	layers []layerProgress
 	fed    chan error
 }
@@ -72,6 +73,22 @@ type tile struct {
 	pass *headPass
 	past []kernels.KV // the tile's keys and values, on the device
 	slot *transfer.Slot
+}
+
+// sequence is that of the tile's segment.
+func (t *tile) sequence() *transfer.Sequence { return t.pass.Segments[t.Segment].Sequence }
+
+// rows are those of the pass that attend to the tile.
+func (t *tile) rows() transfer.Range {
+	if t.Last {
+		return t.pass.Rows[t.Segment]
+	}
+	return t.sharing()
+}
+
+// sharing are the rows of all segments with the tile's past.
+func (t *tile) sharing() transfer.Range {
+	return transfer.Range{From: t.pass.Rows[t.With.From].From, To: t.pass.Rows[t.With.To-1].To}
 }
 
 // SpanName names the tile in traces.
@@ -227,11 +244,12 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	if h.aborted {
 		return errAborted
 	}
-	if err := h.fit(p); err != nil {
+	pasts := pastsOf(p)
+	if err := h.fit(p, pasts); err != nil {
 		return err
 	}
-	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
-	tiles := h.cut.Tiles(h.shape, p.Past)
+	pass := &headPass{Pass: p, pasts: pasts, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
+	tiles := h.cut.Tiles(h.shape, pasts)
 	for i := range pass.layers {
 		pass.layers[i].projected = make(chan struct{})
 		pass.layers[i].enqueued = make(chan struct{})
@@ -250,6 +268,25 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		pass.fed <- nil
 	}()
 	return nil
+}
+
+// pastsOf returns what the segments of a pass attend to: those that have branched
+// from the same cache, and follow each other, to its tokens together.
+func pastsOf(p *model.Pass) []transfer.Past {
+	var pasts []transfer.Past
+	for i, s := range p.Segments {
+		base := s.Sequence.Base()
+		if i > 0 && base != nil && base == p.Segments[i-1].Sequence.Base() {
+			pasts[len(pasts)-1].Segments.To++
+			continue
+		}
+		past := transfer.Past{Segments: transfer.Range{From: i, To: i + 1}, Tokens: p.Past[i], Branched: base != nil}
+		if past.Branched {
+			past.Tokens = base.Stored()
+		}
+		pasts = append(pasts, past)
+	}
+	return pasts
 }
 
 // Attend lets the layer's tiles be attended to and waits until that is enqueued.

@@ -7,7 +7,12 @@ type Document struct {
 	ID       string
 	Text     string
 	Question string
-	Fields   map[string]any // what else the record held, for prompts
+	// Questions are several about the same text, in the place of Question. Each has
+	// an answer of its own.
+	Questions []string
+	Fields    map[string]any // what else the record held, for prompts
+	// Index is its place among what the run reads, or its first question's.
+	Index int64
 	// Grade scores an answer; nil where no right answer is known.
 	Grade func(answer string) *Grade
 }
@@ -21,12 +26,19 @@ type Grade struct {
 // Prompt is a document as the token ids of what the model will read.
 type Prompt struct {
 	*Document
-	Tokens []int32
+	Tokens   []int32
+	Branches []Branch // if it has several questions: Tokens are what their prompts begin with
+}
+
+// Branch is one of several questions about a document.
+type Branch struct {
+	*Document         // as if it were the only one
+	Tokens    []int32 // what follows the tokens that all have in common
 }
 
 // Prefilled is a prompt that the model has read.
 type Prefilled struct {
-	*Prompt
+	*Document
 	Cache   *Text
 	Logits  []float32 // [vocabulary], of the token to come
 	Seconds float64
@@ -45,6 +57,7 @@ type Answer struct {
 	AnswerTokens   int     `json:"answer_tokens"`
 	PrefillSeconds float64 `json:"prefill_seconds"`
 	DecodeSeconds  float64 `json:"decode_seconds"`
+	Index          int64   `json:"-"` // its document's
 	*Grade                 // nil where no right answer is known
 }
 

@@ -8,61 +8,97 @@ import (
 	"os"
 	"path/filepath"
 
+	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/stages/journal"
+	"headinfer/stages/storage"
 )
 
 type jsonlOptions struct {
-	Path string `yaml:"path" default:"out/answers.jsonl" doc:"The file to write, a JSON object a line." example:"out/answers.jsonl"`
-	Mode string `yaml:"mode" default:"replace" enum:"replace,append" doc:"replace writes to PATH.partial and renames it when the run is complete, so that PATH is always whole; append adds to PATH and forces each record to disk. A device or a pipe is written as it is." example:"append"`
+	Path  string `yaml:"path" default:"out/answers.jsonl" doc:"The file to write, a JSON object a line, or s3://BUCKET/KEY. With .gz or .zst at its end it is compressed, when the run is complete. A device or a pipe is written as it is." example:"out/answers.jsonl"`
+	State string `yaml:"state" default:"" doc:"For s3://, the local path beside which the answers and the state of the run are kept; by default, out/BUCKET/KEY." example:"out/answers.jsonl"`
+	Mode  string `yaml:"mode" default:"resume" enum:"resume,append" doc:"resume keeps the records in PATH.partial until the run is complete, and a run that was cut short is gone on with: each answer is in PATH once. append adds all answers of every run to PATH, and forces each to disk." example:"append"`
+	Order string `yaml:"order" default:"completion" enum:"completion,input" doc:"The order of the records: as they were completed, or as their documents were read. For input, PATH is made of PATH.records when the run is complete." example:"input"`
 }
 
+// Check refuses paths that cannot be written to, and what a file that is only
+// added to cannot be.
+func (o *jsonlOptions) Check() []config.OptionError {
+	bad := checkOutput(o.Path, o.State, "answers.jsonl")
+	if o.Mode != "append" {
+		return bad
+	}
+	if o.Order == "input" {
+		bad = append(bad, config.OptionError{Option: "order", What: "is input, and mode is append", Want: "mode: resume, or order: completion"})
+	}
+	if storage.IsObject(o.Path) || storage.Compression(o.Path) != "" {
+		bad = append(bad, config.OptionError{Option: "path", What: "is " + o.Path + ", and mode is append", Want: "mode: resume, or a plain file"})
+	}
+	return bad
+}
+
+// output is the file, which has a journal beside it unless it is added to or is
+// no file.
+func (o *jsonlOptions) output() (path string, journaled bool) {
+	return localPath(o.Path, o.State), o.Mode == "resume" && !o.special()
+}
+
+func (o *jsonlOptions) writes() string { return o.Path }
+
+// special reports whether the path is a device or a pipe, in whose place a
+// rename would put a file.
+func (o *jsonlOptions) special() bool {
+	if storage.IsObject(o.Path) {
+		return false
+	}
+	info, err := os.Stat(o.Path)
+	return err == nil && !info.IsDir() && !info.Mode().IsRegular()
+}
+
+// jsonl writes to a journal, or to a file as it is.
 type jsonl struct {
-	options *jsonlOptions
+	engine  *Engine
+	path    string
+	journal *journal.Journal
 	file    *os.File
-	path    string // the options' path, or what it links to
-	partial string // what Finish renames to path; "" when path itself is written
-	sync    bool   // force each record to disk
-	records int
+	sync    bool // force each record to disk
 }
 
-func newJSONL(_ *Engine, o *jsonlOptions) (graph.Sink[*Answer], error) {
-	s := &jsonl{options: o}
-	if err := s.open(); err != nil {
+func newJSONL(e *Engine, o *jsonlOptions) (graph.Sink[*Answer], error) {
+	s := &jsonl{engine: e, path: o.Path}
+	if err := s.open(o); err != nil {
 		return nil, fmt.Errorf("option path: %w", err)
 	}
 	return s, nil
 }
 
-func (s *jsonl) open() (err error) {
-	path := s.options.Path
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // a rename would put a file in the link's place
+// open finds what cannot become the output now, and not when the work is done.
+func (s *jsonl) open(o *jsonlOptions) error {
+	if info, err := os.Stat(o.Path); err == nil && info.IsDir() && !storage.IsObject(o.Path) {
+		return fmt.Errorf("%s is a directory; name a file, such as %s", o.Path, filepath.Join(o.Path, "answers.jsonl"))
 	}
-	s.path = path
-	// What cannot become the output is found now, and not when the work is done.
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && info.IsDir():
-		return fmt.Errorf("%s is a directory; name a file, such as %s", path, filepath.Join(path, "answers.jsonl"))
-	case err == nil && !info.Mode().IsRegular():
-		// A rename would put a file in the device's place.
-		s.file, err = os.OpenFile(path, os.O_WRONLY, 0)
+	if o.special() {
+		var err error
+		s.file, err = os.OpenFile(o.Path, os.O_WRONLY, 0)
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if s.options.Mode == "append" {
-		s.sync = true
-		s.file, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
-		if err != nil {
-			return err
+	if o.Mode == "resume" {
+		err := reach(o.Path)
+		if err == nil {
+			s.journal, err = s.engine.Journal(localPath(o.Path, o.State), journal.Options{Ordered: o.Order == "input"})
 		}
-		return s.endLine()
+		return err
 	}
-	s.partial = path + ".partial"
-	s.file, err = os.Create(s.partial)
-	return err
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
+		return err
+	}
+	s.sync = true
+	var err error
+	s.file, err = os.OpenFile(o.Path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	return s.endLine()
 }
 
 // endLine closes a record that a power cut left torn, so that the next one
@@ -80,16 +116,19 @@ func (s *jsonl) endLine() error {
 	return err
 }
 
-// Consume writes a record, whole, before the next is taken.
+// Consume writes a record, whole, before the next is taken; a journal's is
+// committed soon.
 func (s *jsonl) Consume(_ context.Context, in *Answer) error {
 	line, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
+	if s.journal != nil {
+		return s.engine.Keep(s.journal, in, line)
+	}
 	if n, err := s.file.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("output: %w", errors.Join(err, s.cut(n)))
 	}
-	s.records++
 	if s.sync {
 		if err := s.file.Sync(); err != nil {
 			return fmt.Errorf("output: %w", err)
@@ -108,29 +147,20 @@ func (s *jsonl) cut(n int) error {
 }
 
 // Finish gives the complete file its name.
-func (s *jsonl) Finish(context.Context) error {
-	if s.partial == "" {
+func (s *jsonl) Finish(ctx context.Context) error {
+	if s.journal == nil {
 		return nil
 	}
-	err := errors.Join(s.file.Sync(), s.file.Close())
-	s.file = nil
-	if err == nil {
-		err = os.Rename(s.partial, s.path)
-	}
-	if err != nil {
-		return fmt.Errorf("output: %w; the answers are in %s", err, s.partial)
+	if err := s.journal.Finish(packed(ctx, s.path, nil)); err != nil {
+		return fmt.Errorf("output: %w", err)
 	}
 	return nil
 }
 
-// Close leaves what a run that was cut short has written, unless that is nothing.
+// Close leaves what a run that was cut short has written, for the next.
 func (s *jsonl) Close() error {
-	if s.file == nil {
-		return nil
+	if s.journal != nil {
+		return s.journal.Close()
 	}
-	err := s.file.Close()
-	if s.partial != "" && s.records == 0 {
-		err = errors.Join(err, os.Remove(s.partial))
-	}
-	return err
+	return s.file.Close()
 }

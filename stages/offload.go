@@ -56,15 +56,16 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 	h, t := o.loop, in.tile
 	set := t.Layer % 2
 	if t.Last {
+		branch := t.sequence().Base() != nil
 		move := mover(h.dev.CopyWithin)
-		if h.onHost {
+		if h.onHost && !branch {
 			move = h.dev.CopyOut
 		}
 		switch {
 		case t.Local:
 			h.copyOut.Wait(h.attended[set])
 			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keepRecent(t) })
-		case h.encodes():
+		case h.encodes() && !branch:
 			h.copyOut.Wait(h.attended[set])
 			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { err = h.encode(t, move) })
 			if err != nil {
@@ -90,7 +91,7 @@ func (h *HeadLoop) keep(t *tile, move mover) {
 // keepRecent enqueues the copies of what a layer with a window keeps of the
 // pass's own keys and values. Attention must have read what lies there.
 func (h *HeadLoop) keepRecent(t *tile) {
-	rows, sequence := t.pass.Rows[t.Segment], t.pass.Segments[t.Segment].Sequence
+	rows, sequence := t.pass.Rows[t.Segment], t.sequence()
 	end := sequence.Tokens() + rows.Len()
 	kept := min(rows.Len(), h.plain.Local.Seen(end))
 	from := t.pass.NewKV(t.Layer).TokenRange(rows.To-kept, rows.To)
@@ -107,12 +108,12 @@ type mover func(s kernels.Stream, dst, src kernels.Tensor)
 // store enqueues the copies of keys and values to where the cache has the tokens
 // from past on.
 func (h *HeadLoop) store(t *tile, past int, from kernels.KV, move mover) {
-	at := 0
-	for _, to := range t.pass.Segments[t.Segment].Sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+from.Tokens) {
+	at, sequence := 0, t.sequence()
+	for _, to := range sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+from.Tokens) {
 		h.move(move, to, from.TokenRange(at, at+to.Tokens))
 		at += to.Tokens
 	}
-	if h.onHost {
+	if h.onHost && sequence.Base() == nil {
 		h.moved.Out.Add(h.shape.SlotBytes(t.Head.Len(), from.Tokens))
 	}
 }

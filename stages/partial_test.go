@@ -49,10 +49,11 @@ func TestPartialResultsLeaveRoomForTheRing(t *testing.T) {
 	text.Expect(100_000)
 	fit := func(past int) int {
 		t.Helper()
-		err := loop.fit(&model.Pass{
+		p := &model.Pass{
 			Segments: []model.Segment{{Sequence: text}}, Past: []int{past},
 			Group: group, HeadDim: headDim, MaxRows: rows,
-		})
+		}
+		err := loop.fit(p, pastsOf(p))
 		if err != nil {
 			t.Fatalf("with %d tokens held: %v", past, err)
 		}
@@ -72,7 +73,8 @@ func TestPartialResultsLeaveRoomForTheRing(t *testing.T) {
 	}
 	short := loop.NewSequence()
 	short.Expect(span)
-	if err := loop.fit(&model.Pass{Segments: []model.Segment{{Sequence: short}}, Past: []int{100}, Group: group, HeadDim: headDim, MaxRows: rows}); err != nil {
+	p := &model.Pass{Segments: []model.Segment{{Sequence: short}}, Past: []int{100}, Group: group, HeadDim: headDim, MaxRows: rows}
+	if err := loop.fit(p, pastsOf(p)); err != nil {
 		t.Fatal(err)
 	}
 	if loop.partial.Bytes != 0 {

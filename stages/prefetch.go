@@ -28,7 +28,11 @@ func (p *prefetch) Process(ctx context.Context, in Planned, emit func(Fetched) e
 		return emit(Fetched{t})
 	}
 	h := p.loop
-	sources := t.pass.Segments[t.Segment].Sequence.View(t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
+	sequence := t.sequence()
+	if base := sequence.Base(); base != nil {
+		sequence = base
+	}
+	sources := sequence.View(t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
 	if !h.onHost {
 		t.past = sources
 		return emit(Fetched{t})

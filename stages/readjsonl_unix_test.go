@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"headinfer/config"
 )
 
 // TestReadJSONLLeavesAQuietPipe cancels a source that waits for a writer.
@@ -23,11 +25,15 @@ func TestReadJSONLLeavesAQuietPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = writer.Close() }()
-	source, err := newReadJSONL(nil, &readJSONLOptions{Path: path, MaxLine: 1000})
+	options := new(readJSONLOptions)
+	if err := config.Defaults(options); err != nil {
+		t.Fatal(err)
+	}
+	options.Path = []string{path}
+	source, err := newReadJSONL(nil, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = source.(*readJSONL).Close() }()
 	if _, err := writer.WriteString(`{"text":"one"}` + "\n"); err != nil {
 		t.Fatal(err)
 	}

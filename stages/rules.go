@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"headinfer/config"
+	"headinfer/stages/storage"
 )
 
 // rules checks what no stage can see alone. The error is config.Problems, or nil.
@@ -12,6 +13,8 @@ func rules(p *config.Pipeline) error {
 	var all config.Problems
 	all = append(all, onePerOutput(p.Documents)...)
 	all = append(all, cacheReachesDevice(p.Heads)...)
+	all = append(all, natsPairs(p.Documents)...)
+	all = append(all, snapshotsKeepAll(p)...)
 	if len(all) == 0 {
 		return nil
 	}
@@ -24,19 +27,46 @@ func onePerOutput(entries []config.Entry) config.Problems {
 	var all config.Problems
 	writers := map[string]string{} // ids by path
 	for _, e := range entries {
-		o, ok := e.Options.(*jsonlOptions)
-		if !ok {
+		written := writtenBy(e)
+		if written == "" {
 			continue
 		}
-		path := filepath.Clean(o.Path)
+		path := cleanPath(written)
 		if other, taken := writers[path]; taken {
-			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, as %q does", e.ID, o.Path, other), "a path of its own"))
+			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, as %q does", e.ID, written, other), "a path of its own"))
 		} else if reader := readerOf(path, entries); reader != "" {
-			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, which %q reads", e.ID, o.Path, reader), "another path"))
+			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, which %q reads", e.ID, written, reader), "another path"))
 		}
 		writers[path] = e.ID
 	}
 	return all
+}
+
+// readingOptions are options of a source that reads files.
+type readingOptions interface{ reads() []string }
+
+// writingOptions are options of a stage or sink that writes to a path: an
+// output's own, where that is not where its journal is.
+type writingOptions interface{ writes() string }
+
+// writtenBy returns what a stage or sink writes to, or "".
+func writtenBy(e config.Entry) string {
+	switch o := e.Options.(type) {
+	case writingOptions:
+		return o.writes()
+	case outputOptions:
+		path, _ := o.output()
+		return path
+	}
+	return ""
+}
+
+// cleanPath writes a file's path in one way.
+func cleanPath(path string) string {
+	if storage.IsObject(path) {
+		return path
+	}
+	return filepath.Clean(path)
 }
 
 // UserOf returns the id of the stage that reads or writes the file at a path,
@@ -44,7 +74,7 @@ func onePerOutput(entries []config.Entry) config.Problems {
 func UserOf(path string, entries []config.Entry) string {
 	path = filepath.Clean(path)
 	for _, e := range entries {
-		if o, ok := e.Options.(*jsonlOptions); ok && filepath.Clean(o.Path) == path {
+		if written := writtenBy(e); written != "" && cleanPath(written) == path {
 			return e.ID
 		}
 	}
@@ -54,23 +84,26 @@ func UserOf(path string, entries []config.Entry) string {
 // readerOf returns the id of a source that reads the file at a path, or "".
 func readerOf(path string, entries []config.Entry) string {
 	for _, e := range entries {
-		var patterns []string
-		switch o := e.Options.(type) {
-		case *filesOptions:
-			patterns = o.Paths
-		case *readJSONLOptions:
-			if filepath.Clean(o.Path) == path {
-				return e.ID
-			}
+		o, ok := e.Options.(readingOptions)
+		if !ok {
+			continue
 		}
-		for _, pattern := range patterns {
-			// A pattern that cannot be read is refused by the option itself.
-			if match, err := filepath.Match(filepath.Clean(pattern), path); match && err == nil {
+		for _, pattern := range o.reads() {
+			if covers(pattern, path) {
 				return e.ID
 			}
 		}
 	}
 	return ""
+}
+
+// covers reports whether a path or pattern of a source is, or stands for, a
+// clean path.
+func covers(pattern, path string) bool {
+	if !storage.IsObject(pattern) {
+		pattern, path = filepath.ToSlash(filepath.Clean(pattern)), filepath.ToSlash(path)
+	}
+	return pattern == path || storage.Match(pattern, path) || isReadable(path) && storage.Match(pattern+"/**", path)
 }
 
 // cacheReachesDevice refuses a cache on the host without a ring to bring it

@@ -49,12 +49,14 @@ func (o *tokenizeOptions) parse() (*template.Template, error) {
 }
 
 type tokenize struct {
+	engine *Engine
 	prompt *template.Template
 	chat   *chat.Template // nil without chat
 	system string
 	vars   map[string]any // the template's own
 	tokens *tokenizer.Tokenizer
-	vocab  int // tokens that the model has an embedding for
+	vocab  int   // tokens that the model has an embedding for
+	index  int64 // of the next document or question
 }
 
 func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt], error) {
@@ -62,7 +64,7 @@ func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt]
 	if err != nil {
 		return nil, fmt.Errorf("option prompt: %w", err)
 	}
-	t := &tokenize{prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer, vocab: e.Checkpoint.Config.Vocab}
+	t := &tokenize{engine: e, prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer, vocab: e.Checkpoint.Config.Vocab}
 	if o.Chat {
 		t.chat, err = e.chatTemplate()
 	}
@@ -83,13 +85,77 @@ func (e *Engine) chatTemplate() (*chat.Template, error) {
 	return chat.New(e.Checkpoint.ChatTemplate, specials)
 }
 
-// Process encodes a document.
-func (t *tokenize) Process(_ context.Context, in *Document, emit func(*Prompt) error) error {
-	tokens, err := t.encode(in)
-	if err != nil {
-		return &graph.DocumentError{ID: in.ID, Err: err}
+// Process encodes a document. What the prompts of several questions begin with is
+// kept apart from the rest of each.
+func (t *tokenize) Process(ctx context.Context, in *Document, emit func(*Prompt) error) error {
+	if len(in.Questions) == 0 {
+		if t.done(in) {
+			return nil
+		}
+		tokens, err := t.encode(in)
+		if err != nil {
+			return &graph.DocumentError{ID: in.ID, Err: err}
+		}
+		return emit(&Prompt{Document: in, Tokens: tokens})
 	}
-	return emit(&Prompt{Document: in, Tokens: tokens})
+	var asked []Branch
+	for i, question := range in.Questions {
+		one := *in
+		one.ID, one.Question, one.Questions = fmt.Sprintf("%s#%d", in.ID, i+1), question, nil
+		if t.done(&one) {
+			continue
+		}
+		tokens, err := t.encode(&one)
+		if err != nil {
+			if err := graph.Drop(ctx, &graph.DocumentError{ID: one.ID, Err: err}); err != nil {
+				return err
+			}
+			continue
+		}
+		asked = append(asked, Branch{&one, tokens})
+	}
+	if n := t.shared(asked); n > 0 {
+		whole := &Prompt{Document: in, Tokens: asked[0].Tokens[:n]}
+		for _, a := range asked {
+			whole.Branches = append(whole.Branches, Branch{a.Document, a.Tokens[n:]})
+		}
+		return emit(whole)
+	}
+	for _, a := range asked {
+		if err := emit(&Prompt{Document: a.Document, Tokens: a.Tokens}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done numbers a document or a question, and reports whether an earlier run has
+// answered it.
+func (t *tokenize) done(in *Document) bool {
+	t.index++
+	return t.engine.done(in, t.index-1)
+}
+
+// shared returns how many tokens prompts have in common, with at least one more in
+// each; 0 if nothing is gained by reading these once, or the same would not be read.
+func (t *tokenize) shared(asked []Branch) int {
+	if len(asked) < 2 || !t.engine.CanBranch() {
+		return 0
+	}
+	first, n := asked[0].Tokens, len(asked[0].Tokens)-1
+	for _, a := range asked[1:] {
+		n = min(n, len(a.Tokens)-1)
+		for i := range n {
+			if a.Tokens[i] != first[i] {
+				n = i
+				break
+			}
+		}
+		if !t.engine.Checkpoint.Config.RotatesAlike(len(first), len(a.Tokens)) {
+			return 0
+		}
+	}
+	return n
 }
 
 func (t *tokenize) encode(in *Document) ([]int32, error) {

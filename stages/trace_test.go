@@ -141,7 +141,7 @@ func TestLevelSpansAreBounded(t *testing.T) {
 func TestItemsAreNamedByTheirDocument(t *testing.T) {
 	d := &Document{ID: "a/b.txt"}
 	prompt := &Prompt{Document: d}
-	for _, item := range []any{d, prompt, &Prefilled{Prompt: prompt}, &Answer{ID: "a/b.txt"}} {
+	for _, item := range []any{d, prompt, &Prefilled{Document: d}, &Answer{ID: "a/b.txt"}} {
 		if n, ok := item.(interface{ SpanName() string }); !ok || n.SpanName() != "a/b.txt" {
 			t.Errorf("a %T has no name", item)
 		}

@@ -41,7 +41,7 @@ func TestBudgetAdvice(t *testing.T) {
 		t.Fatalf("%q in %s", advice, stderr)
 	}
 	for _, way := range [][]string{advice[:2], advice[2:]} {
-		args := []string{"run", "p.yaml"}
+		args := []string{"run", "p.yaml", "--restart"}
 		for _, option := range way {
 			args = append(args, "--set", option)
 		}

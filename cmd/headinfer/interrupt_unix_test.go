@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,14 +29,15 @@ heads: [prefetch, attention, offload]
 `
 
 // TestInterrupt stops a run in its middle, as Ctrl-C and a service manager do:
-// every finished record is there and whole, and the next run starts over.
+// every finished record is there and whole, and the next run goes on with them, or
+// starts over.
 func TestInterrupt(t *testing.T) {
 	for _, c := range []struct {
 		name, mode, file string
 		signal           os.Signal
 	}{
-		{"Ctrl-C", "replace", "out/answers.jsonl.partial", os.Interrupt},
-		{"SIGTERM", "replace", "out/answers.jsonl.partial", syscall.SIGTERM},
+		{"Ctrl-C", "resume", "out/answers.jsonl.partial", os.Interrupt},
+		{"SIGTERM", "resume", "out/answers.jsonl.partial", syscall.SIGTERM},
 		{"append", "append", "out/answers.jsonl", os.Interrupt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,17 +65,19 @@ func TestInterrupt(t *testing.T) {
 			if code != exitInterrupted {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
-			if !strings.HasSuffix(stderr, "output itself\n") || !strings.Contains(stderr, "\nheadinfer: interrupted; ") {
+			if !strings.HasSuffix(stderr, "running again goes on from there\n") || !strings.Contains(stderr, "\nheadinfer: interrupted; ") {
 				t.Errorf("on stderr: %q", stderr)
 			}
 			got := readAnswers(t, filepath.Join(dir, c.file))
 			if len(got) < 3 || len(got) >= many {
 				t.Fatalf("%d records", len(got))
 			}
+			seen := map[string]bool{}
 			for i, a := range got {
-				if a.ID != fmt.Sprint(i) || a.AnswerTokens < 1 {
+				if n, err := strconv.Atoi(a.ID); err != nil || n > i+100 || seen[a.ID] || a.AnswerTokens < 1 {
 					t.Fatalf("record %d is %+v", i, a)
 				}
+				seen[a.ID] = true
 			}
 			checkInterruptedReport(t, stdout, len(got))
 			checkInterruptedTrace(t, filepath.Join(dir, "trace.json"), len(got))
@@ -84,9 +88,29 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("the earlier run's output is now %q, %v", old, err)
 			}
 
-			// The next run replaces both.
+			// The next one goes on.
+			if _, stderr, code = stopAfter(t, dir, c.signal, filepath.Join(dir, c.file), len(got)+3); code != exitInterrupted {
+				t.Fatalf("the second run: exit code %d: %s", code, stderr)
+			}
+			more := readAnswers(t, filepath.Join(dir, c.file))
+			for i, a := range got {
+				if more[i] != a {
+					t.Fatalf("record %d was %+v and is %+v", i, a, more[i])
+				}
+			}
+			for _, a := range more[len(got):] {
+				if seen[a.ID] {
+					t.Fatalf("%s is answered twice", a.ID)
+				}
+				seen[a.ID] = true
+			}
+
+			// Other documents in the same file are another run's.
 			write(t, filepath.Join(dir, "documents.jsonl"), `{"id":"last","text":"the end"}`+"\n")
-			if _, stderr, code := headinfer(t, dir, "run", "p.yaml"); code != 0 {
+			if _, stderr, code := headinfer(t, dir, "run", "p.yaml"); code != exitUsage || !strings.Contains(stderr, "input documents.jsonl was ") {
+				t.Fatalf("with other documents: exit code %d: %s", code, stderr)
+			}
+			if _, stderr, code := headinfer(t, dir, "run", "p.yaml", "--restart"); code != 0 {
 				t.Fatalf("the second run: exit code %d: %s", code, stderr)
 			}
 			if again := readAnswers(t, filepath.Join(dir, "out/answers.jsonl")); len(again) != 1 || again[0].ID != "last" {
@@ -172,7 +196,7 @@ func TestInterruptPrefill(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "documents.jsonl"), strings.Repeat(fmt.Sprintf(`{"text":%s}`+"\n", text), 50))
-	p := strings.ReplaceAll(fmt.Sprintf(interruptedFile, tinyModel(t), "replace"), "chunk: 5", "chunk: 1")
+	p := strings.ReplaceAll(fmt.Sprintf(interruptedFile, tinyModel(t), "resume"), "chunk: 5", "chunk: 1")
 	write(t, filepath.Join(dir, "p.yaml"), p)
 	_, stderr, code := stopAfter(t, dir, os.Interrupt, filepath.Join(dir, "out/answers.jsonl.partial"), 0)
 	if code != exitInterrupted {

@@ -107,7 +107,7 @@ documents:
   - tokenize:        { prompt: "{{.Text}} {{.Question}}" }
   - chunked-prefill: { chunk: %s }
   - decode:          { max_tokens: 9 }
-  - jsonl:           { path: answers.jsonl }
+  - jsonl:           { path: answers.jsonl, order: input }
 heads:
   - prefetch:  { slots: %s }
   - attention: { group: %s, span: %s }
@@ -149,7 +149,7 @@ func TestMethodsAgree(t *testing.T) {
 			text = strings.ReplaceAll(text, "${"+name+"}", value)
 		}
 		write(t, filepath.Join(dir, "method.yaml"), text)
-		stdout, stderr, code := headinfer(t, dir, "run", "method.yaml", "--json")
+		stdout, stderr, code := headinfer(t, dir, "run", "method.yaml", "--restart", "--json")
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", m.name, code, stderr)
 		}
@@ -212,7 +212,7 @@ func TestShippedPipelines(t *testing.T) {
 		said, stderr, code := headinfer(t, dir, "run", file,
 			"--set", "model.path="+model, "--set", "documents.files.paths="+texts,
 			"--set", "documents.tokenize.chat=false", "--set", "documents.decode.max_tokens=5",
-			"--set", "documents.jsonl.path="+name+".jsonl")
+			"--set", "documents.jsonl.path="+name+".jsonl", "--set", "documents.jsonl.order=input")
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", name, code, stderr)
 		}

@@ -18,12 +18,19 @@ import (
 
 func newRun() *cobra.Command {
 	var o overrides
+	var again resumption
 	var asJSON bool
-	var letters, tracePath string
+	var letters, tracePath, metricsAt string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a pipeline",
 		Long: `Run a pipeline and print what it took.
+
+A run that was cut short, in whatever way, is gone on with when it is started again:
+what is in the output is not done again. One that is complete does nothing. Documents in
+the dead letters are tried again. A run whose pipeline, model or input files are not
+those of the answers that there are is refused, and says what changed; new input
+files are no change. headinfer status says how far a run is.
 
 --trace writes when each stage, each forward pass and each stream of the device
 was busy, for ui.perfetto.dev; what a run that fails or is interrupted has done
@@ -38,6 +45,21 @@ but for the documents in the dead letters, 130 interrupted.`,
 				return err
 			}
 			log := newLogger(c.ErrOrStderr())
+			if err := fetchModel(c.Context(), p, log); err != nil {
+				return err
+			}
+			complete, err := again.look(p)
+			if err != nil {
+				return usage(err)
+			}
+			if complete != nil {
+				return printComplete(c.OutOrStdout(), complete, asJSON)
+			}
+			figures, err := newMetrics(metricsAt, log)
+			if err != nil {
+				return err
+			}
+			defer figures.stop()
 			trace, err := newTrace(tracePath, args[0], letters, p)
 			if err != nil {
 				return usage(err)
@@ -46,7 +68,7 @@ but for the documents in the dead letters, 130 interrupted.`,
 			if err != nil {
 				return usage(errors.Join(err, trace.finish()))
 			}
-			s, err := execute(c.Context(), p, log, newProgress(c.ErrOrStderr()), dead, trace)
+			s, err := execute(c.Context(), p, again.corpus, log, newProgress(c.ErrOrStderr()), dead, trace, figures)
 			err = errors.Join(err, dead.close(), trace.finish())
 			if s != nil {
 				if printErr := s.print(c.OutOrStdout(), asJSON); err == nil {
@@ -61,32 +83,43 @@ but for the documents in the dead letters, 130 interrupted.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	c.Flags().StringVar(&letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason (a list of an earlier run is removed)")
+	c.Flags().BoolVar(&again.corpus.Restart, "restart", false, "start over, whatever earlier runs have answered")
+	c.Flags().BoolVar(&again.corpus.AcceptChanges, "accept-changes", false, "go on though the pipeline, the model or input files changed; answers that there are stay")
+	c.Flags().StringVar(&metricsAt, "metrics", "", "serve figures of the run to Prometheus on this address, such as :9090, under /metrics")
 	c.Flags().StringVar(&tracePath, "trace", "", "write a trace to this file (JSON, for ui.perfetto.dev)")
 	o.flags(c)
 	return c
 }
 
 // execute runs a checked pipeline. The summary is nil if the run never started.
-func execute(ctx context.Context, p *pipeline, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile) (s *summary, err error) {
-	if err := fetchModel(ctx, p, log); err != nil {
-		return nil, err
-	}
+func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile, figures *metrics) (s *summary, err error) {
 	engine, done, err := openEngine(p, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	engine.Observer = watch
-	run, err := p.documents.Build(engine, graph.WithDeadLetters(dead.add), engine.Traced(p.Documents))
+	print, err := stages.ModelFact(engine.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	corpus.Facts, corpus.Failed = append(corpus.Facts, print), dead.failed
+	engine.Corpus = corpus
+	run, err := p.documents.Build(engine, graph.WithDeadLetters(func(stage string, e *graph.DocumentError) {
+		dead.add(stage, e)
+		engine.Undelivered(ctx, stage, e)
+	}), engine.Traced(p.Documents))
 	if err != nil {
 		return nil, usage(err)
 	}
-	watch.start(run)
+	watch.start(run, documents(p, corpus.Facts))
+	figures.serve(engine, run)
 	err = run.Run(ctx)
 	watch.stop()
-	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
+	figures.stop() // it asks the engine, which is closed next
+	s = &summary{Report: engine.Report(), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
 	if err != nil && ctx.Err() != nil {
-		err = &exitError{exitInterrupted, errors.New("interrupted; finished answers are kept in each output's .partial file, or with mode append in the output itself")}
+		err = &exitError{exitInterrupted, errors.New("interrupted; finished answers are kept, and running again goes on from there")}
 	}
 	return s, err
 }
@@ -131,6 +164,13 @@ func (d *deadLetters) add(stage string, e *graph.DocumentError) {
 			Reason string `json:"reason"`
 		}{e.ID, stage, e.Err.Error()})
 	}
+}
+
+// failed is how many there are.
+func (d *deadLetters) failed() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(d.count)
 }
 
 func (d *deadLetters) close() error {

@@ -11,14 +11,16 @@ import (
 	"headinfer/kernels"
 	"headinfer/plan"
 	"headinfer/stages"
+	"headinfer/stages/journal"
 )
 
 // summary is what `run` prints at the end.
 type summary struct {
 	stages.Report
-	Stages      []graph.Stats `json:"stages"`
-	DeadLetters int           `json:"dead_letters"`
-	Trace       *traceFigures `json:"trace,omitempty"`
+	Outputs     []journal.Status `json:"outputs"` // those that can be gone on with
+	Stages      []graph.Stats    `json:"stages"`
+	DeadLetters int              `json:"dead_letters"`
+	Trace       *traceFigures    `json:"trace,omitempty"`
 }
 
 func (s *summary) print(w io.Writer, asJSON bool) error {
@@ -38,6 +40,11 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 		row("lossy", "%s", why)
 	}
 	row("documents", "%d answered, %d in the dead letters", s.Answers, s.DeadLetters)
+	for _, o := range s.Outputs {
+		if o.Session.Before > 0 {
+			row("  "+o.Path, "%d records, %d of them by earlier runs", o.Records, o.Session.Before)
+		}
+	}
 	row("prefill", "%d tokens, %s", s.PromptTokens, rate(s.PromptTokens, s.Prefill))
 	row("decode", "%d tokens, %s", s.AnswerTokens, rate(s.DecodeSteps, s.Decode))
 	row("device memory", "%s at its peak, of a budget of %s", kernels.FormatBytes(s.Memory.Peak), kernels.FormatBytes(s.Memory.Budget))

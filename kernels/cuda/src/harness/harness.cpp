@@ -197,9 +197,9 @@ int finish() {
   return failed != 0;
 }
 
-void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share) {
+void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share, double least) {
   char detail[256];
-  double off = 0, norm = 0, largest = 0;
+  double off = 0, norm = 0, largest = least;
   for (double w : want) {
     if (!std::isinf(w)) largest = std::max(largest, std::fabs(w));
   }
@@ -209,16 +209,20 @@ void near(const std::string& what, const std::vector<double>& got, const std::ve
       continue;
     }
     const double d = got[i] - want[i];
-    if (!(std::fabs(d) <= 8 * share * std::max(largest, 1e-3))) {
+    if (!(std::fabs(d) <= 8 * share * largest)) {
       snprintf(detail, sizeof detail, "element %zu of %zu is %g, want %g (largest %g)", i, want.size(), got[i], want[i], largest);
       return record(what, false, detail);
     }
     off += d * d;
     norm += want[i] * want[i];
   }
-  const double error = norm > 0 ? std::sqrt(off / norm) : std::sqrt(off);
+  const double error = std::sqrt(off / std::max(norm, least * least));
   snprintf(detail, sizeof detail, "relative error %.3g, at most %.3g", error, share);
   record(what, got.size() == want.size() && error <= share, detail);
+}
+
+void nearLog(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share) {
+  near(what + ", log-sum-exp", got, want, share, 1);
 }
 
 void same(const std::string& what, const std::vector<double>& got, const std::vector<double>& want) {

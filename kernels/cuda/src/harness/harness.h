@@ -88,8 +88,11 @@ extern int passed, failed, failuresPrinted;
 int finish();
 void record(const std::string& what, bool ok, const std::string& detail);
 // near passes if ‖got − want‖ ≤ share · ‖want‖ and no element is off by more
-// than 8 times that share of the largest; infinities must be equal.
-void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share);
+// than 8 times that share of the largest, which counts as no less than least;
+// infinities must be equal.
+void near(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share, double least = 1e-3);
+// nearLog is near for log-sum-exps: what weights are off by is their absolute error, however close to 0 they lie.
+void nearLog(const std::string& what, const std::vector<double>& got, const std::vector<double>& want, double share);
 void same(const std::string& what, const std::vector<double>& got, const std::vector<double>& want);
 
 // parallel calls f for 0 … n-1 from several threads.

@@ -1,0 +1,28 @@
+package stages
+
+import (
+	"headinfer/config"
+	"headinfer/graph"
+	"headinfer/stages/table"
+)
+
+type arrowOptions struct {
+	Path  string `yaml:"path" default:"out/answers.arrow" doc:"The file to write, or s3://BUCKET/KEY. With .gz or .zst at its end it is compressed. It is made when the run is complete; until then the answers are in PATH.partial, and a run that was cut short is gone on with." example:"s3://corpus/answers.arrow"`
+	State string `yaml:"state" default:"" doc:"For s3://, the local path beside which the answers and the state of the run are kept; by default, out/BUCKET/KEY." example:"out/answers.arrow"`
+	Order string `yaml:"order" default:"completion" enum:"completion,input" doc:"The order of the rows: as the answers were completed, or as their documents were read." example:"input"`
+}
+
+// Check refuses paths that cannot be written to.
+func (o *arrowOptions) Check() []config.OptionError {
+	return checkOutput(o.Path, o.State, "answers.arrow")
+}
+
+func (o *arrowOptions) output() (path string, journaled bool) {
+	return localPath(o.Path, o.State), true
+}
+
+func (o *arrowOptions) writes() string { return o.Path }
+
+func newArrow(e *Engine, o *arrowOptions) (graph.Sink[*Answer], error) {
+	return newTableSink(e, o.Path, o.State, o.Order, table.NewArrow)
+}

@@ -1,0 +1,249 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"headinfer/graph"
+	"headinfer/stages/queue"
+)
+
+// Collect gives the outputs each answer once, until there is one, or a dead
+// letter, for every document.
+func (s *Submission) Collect(ctx context.Context, emit func(*Answer) error) error {
+	c, err := s.run.Collect(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make(chan *queue.Result)
+	go func() {
+		for {
+			r, err := c.Next(ctx)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			select {
+			case results <- r:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	audit := auditor{s: s, c: c}
+	ticker := time.NewTicker(settleEvery)
+	defer ticker.Stop()
+	s.arrived = time.Now()
+	for seen := uint64(0); ; {
+		if seen >= c.Waiting || time.Since(s.arrived) > catchUpWait {
+			s.catchUp.Do(func() { close(s.caught) })
+		}
+		select {
+		case r := <-results:
+			seen++
+			s.arrived = time.Now()
+			a, err := decodeAnswer(r.Data)
+			if err != nil {
+				return err
+			}
+			if err := s.take(ctx, &parcel{a, r}, emit); err != nil {
+				return err
+			}
+		case <-ticker.C:
+			if err := s.settle(ctx, emit); err != nil {
+				return err
+			}
+			if s.over() {
+				return nil
+			}
+			if err := audit.look(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// over reports whether all documents are read and none is pending.
+func (s *Submission) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read && len(s.pending)+len(s.written)+len(s.again) == 0
+}
+
+// take gives an answer to the outputs, unless they have it or are about to.
+func (s *Submission) take(ctx context.Context, in *parcel, emit func(*Answer) error) error {
+	a, fresh := s.accept(in)
+	switch {
+	case !fresh:
+		return in.result.Commit(ctx)
+	case a == nil:
+		return nil
+	}
+	return emit(a)
+}
+
+// accept decides what becomes of an answer: a is given to the outputs. With fresh
+// false the answer is of no use; with neither, it is kept.
+func (s *Submission) accept(in *parcel) (a *Answer, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[in.Document]
+	if in.Answer == nil {
+		s.bury(in, p)
+		return nil, false
+	}
+	if s.written[in.Key] != nil || s.failed[in.Key] || s.engine.Run != nil && s.engine.Run.Done(in.Key) {
+		return nil, false
+	}
+	if in.Graded && p == nil {
+		s.parked[in.Document] = append(s.parked[in.Document], in)
+		return nil, true
+	}
+	a = in.Answer
+	a.Index = in.Index
+	if p != nil {
+		if index, ok := p.index[in.Key]; ok {
+			a.Index = index
+			delete(p.index, in.Key)
+		} else {
+			p = nil // a question that was answered before
+		}
+	}
+	if p != nil && p.grade != nil {
+		a.Grade = p.grade(a.Answer)
+	}
+	s.written[in.Key] = &written{in.result, p}
+	s.count.Answers++
+	return a, true
+}
+
+// bury takes note of a dead letter, of a document as a whole or of a question.
+func (s *Submission) bury(in *parcel, p *pending) {
+	if s.failed[in.Key] || s.written[in.Key] != nil || s.engine.Run != nil && s.engine.Run.Done(in.Key) {
+		return
+	}
+	s.failed[in.Key] = true
+	if p != nil {
+		keys := []string{in.Key}
+		if in.Key == in.Document {
+			keys = keys[:0]
+			for key := range p.index {
+				keys = append(keys, key)
+			}
+			if len(keys) == 0 {
+				return // its answers came before
+			}
+		}
+		for _, key := range keys {
+			if _, open := p.index[key]; open {
+				delete(p.index, key)
+				s.failed[key] = true
+				s.close(p)
+			}
+		}
+	}
+	s.count.Failed++
+	s.options.Dead(in.Stage, &graph.DocumentError{ID: in.Key, Err: fmt.Errorf("on %s: %s", in.Worker, in.Reason)})
+}
+
+// close counts an answer that is committed, or will not be.
+func (s *Submission) close(p *pending) {
+	if p.left--; p.left == 0 {
+		delete(s.pending, p.id)
+		s.change.Broadcast()
+		go s.run.Forget(context.Background(), p.id, p.size)
+	}
+}
+
+// Refused tells the submission that an output did not take an answer: it is to be
+// called for each document in the dead letters of the part after the queue.
+func (s *Submission) Refused(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.written[key] != nil {
+		s.failed[key] = true
+		s.count.Failed++
+	}
+}
+
+// settle takes out of the server's stream what the outputs have committed.
+func (s *Submission) settle(ctx context.Context, emit func(*Answer) error) error {
+	s.mu.Lock()
+	var safe []*written
+	for key, w := range s.written {
+		if s.engine.Run == nil || s.failed[key] || s.engine.Run.Done(key) {
+			delete(s.written, key)
+			safe = append(safe, w)
+			if w.of != nil {
+				s.close(w.of)
+			}
+		}
+	}
+	again := s.again
+	s.again = nil
+	s.mu.Unlock()
+	for _, w := range safe {
+		if err := w.result.Commit(ctx); err != nil {
+			return err
+		}
+	}
+	for _, in := range again {
+		if err := s.take(ctx, in, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// auditor looks for documents that the server has lost, as one does whose disk
+// is gone: no answer would ever come.
+type auditor struct {
+	s     *Submission
+	c     *queue.Collector
+	last  time.Time
+	empty int // looks in a row that found nothing on the server
+}
+
+func (a *auditor) look(ctx context.Context) error {
+	s := a.s
+	s.mu.Lock()
+	waiting := s.read && len(s.written) == 0 && len(s.pending) > 0
+	pending, quiet := len(s.pending), time.Since(s.arrived)
+	s.mu.Unlock()
+	if a.last.IsZero() {
+		a.last = time.Now()
+	}
+	if !waiting || quiet < auditEvery {
+		a.empty = 0
+		return nil
+	}
+	if time.Since(a.last) < auditEvery {
+		return nil
+	}
+	a.last = time.Now()
+	// In this order: an answer is there before its document is not.
+	documents, err := s.run.Documents(ctx)
+	if err != nil {
+		return err
+	}
+	answers, err := a.c.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if documents+answers > 0 {
+		a.empty = 0
+		return nil
+	}
+	if a.empty++; a.empty < 2 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d documents have no answer and are not in the queue; what is written is safe, and the same command submits them again", errLost, pending)
+}
+
+var errLost = errors.New("the server has lost documents")
