@@ -20,7 +20,6 @@ type Batcher[In, Out any] interface {
 // An Inbox is where a [Batcher] gets its items from. Only the goroutine that runs the Batcher may use it.
 type Inbox[In any] struct {
 	node  *node
-	since int64 // when the Batcher last had something to do
 	ended bool
 }
 
@@ -41,15 +40,15 @@ func (b *Inbox[In]) Next(ctx context.Context, wait bool) (item In, ok bool, err 
 		if !wait {
 			return item, false, nil
 		}
-		n.count.busy.Add(since() - b.since)
+		n.pause()
 		select {
 		case <-ctx.Done():
-			b.since = since()
+			n.resume()
 			return item, false, context.Cause(ctx)
 		case next, ok = <-n.in:
 			b.ended = !ok
 		}
-		b.since = since()
+		n.resume()
 	}
 	if !ok {
 		return item, false, nil
@@ -66,6 +65,13 @@ func (b *Inbox[In]) Next(ctx context.Context, wait bool) (item In, ok bool, err 
 	return item, true, nil
 }
 
+// Idle runs f, which waits for something other than the next item; that time does not count as the stage's own.
+func (b *Inbox[In]) Idle(f func()) {
+	b.node.pause()
+	defer b.node.resume()
+	f()
+}
+
 // Ended reports whether Next has come to the end of the input.
 func (b *Inbox[In]) Ended() bool { return b.ended }
 
@@ -77,14 +83,19 @@ func NewBatcher[E, In, Out, O any](level config.Level, name, doc string,
 	return s
 }
 
+// pause and resume enclose what is not a Batcher's own time.
+func (n *node) pause()  { n.count.busy.Add(since() - n.count.working.Swap(0)) }
+func (n *node) resume() { n.count.working.Store(since()) }
+
 // bindBatcher makes n run b.
 func bindBatcher[In, Out any](n *node, b Batcher[In, Out]) {
 	n.makeInlet()
 	emit := func(out Out) error { return n.send(out) }
 	n.batch = func(ctx context.Context) error {
-		in := &Inbox[In]{node: n, since: since()}
+		in := &Inbox[In]{node: n}
+		n.resume()
+		defer n.pause()
 		err := b.Run(ctx, in, emit)
-		n.count.busy.Add(since() - in.since)
 		if err == nil && !in.ended {
 			err = errors.New("the stage returned before its input had ended; take items until Ended says so, or return an error")
 		}

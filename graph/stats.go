@@ -22,10 +22,14 @@ type counters struct {
 	in, out, errors, dead atomic.Int64
 	busy                  atomic.Int64 // nanoseconds in Process, Consume and Produce, waiting for readers included
 	blocked               atomic.Int64 // nanoseconds of those waiting for readers
+	working               atomic.Int64 // since when a Batcher has been busy; 0: it waits
 }
 
 func (n *node) stats() Stats {
 	busy := n.count.busy.Load()
+	if start := n.count.working.Load(); start != 0 {
+		busy += since() - start
+	}
 	if n.produce != nil {
 		if start := n.started.Load(); start != 0 && n.ended.Load() == 0 {
 			busy = since() - start

@@ -108,12 +108,17 @@ func (d *Decoder) MaxRows() int { return d.maxRows }
 func (d *Decoder) MaxSegments() int { return d.maxSegs }
 
 // Grow makes passes of up to rows tokens in up to segments sequences possible.
-// No pass may be running. If it fails, no pass is possible until it succeeds.
+// No pass may be running. If memory is short, it is refused and what was possible
+// stays so; after any other failure no pass is possible until it succeeds.
 func (d *Decoder) Grow(rows, segments int) error {
 	if rows <= d.maxRows && segments <= d.maxSegs {
 		return nil
 	}
 	rows, segments = max(rows, d.maxRows), max(segments, d.maxSegs)
+	// A refusal says what all of the buffers take, and leaves those that there are.
+	if err := d.dev.Ledger().Room(d.More(rows, segments), kernels.Activations, fmt.Sprintf("a pass of %d tokens", rows)); err != nil {
+		return err
+	}
 	d.Close()
 	if err := d.allocate(rows, segments); err != nil {
 		d.Close()
@@ -123,27 +128,33 @@ func (d *Decoder) Grow(rows, segments int) error {
 	return nil
 }
 
-// allocate takes the buffers of a pass: first it adds them up, so that a
-// refusal says what all of them take.
-func (d *Decoder) allocate(rows, segments int) error {
+// More returns how many bytes the buffers of such passes take beyond those that there
+// are.
+func (d *Decoder) More(rows, segments int) int64 {
 	var bytes int64
-	size := func(dt kernels.DType, rows, cols int) int64 {
-		return int64(rows) * int64(cols) * int64(dt.BlockBytes())
-	}
-	d.layOut(rows, segments, func(_ string, dt kernels.DType, rows, cols int) kernels.Tensor {
-		bytes += size(dt, rows, cols)
+	sized := *d // layOut sets its tensors
+	sized.layOut(rows, segments, func(_ string, dt kernels.DType, rows, cols int) kernels.Tensor {
+		bytes += bufferBytes(dt, rows, cols)
 		return kernels.Tensor{}
 	})
-	whole := fmt.Sprintf("a pass of %d tokens", rows)
-	if err := d.dev.Ledger().Room(bytes, kernels.Activations, whole); err != nil {
-		return err
+	for _, b := range d.buffers {
+		bytes -= b.Bytes
 	}
+	return bytes
+}
+
+func bufferBytes(dt kernels.DType, rows, cols int) int64 {
+	return int64(rows) * int64(cols) * int64(dt.BlockBytes())
+}
+
+// allocate takes the buffers of a pass.
+func (d *Decoder) allocate(rows, segments int) error {
 	var failure error
 	d.layOut(rows, segments, func(what string, dt kernels.DType, rows, cols int) kernels.Tensor {
 		if failure != nil {
 			return kernels.Tensor{}
 		}
-		b, err := d.dev.Alloc(size(dt, rows, cols), kernels.Activations, what)
+		b, err := d.dev.Alloc(bufferBytes(dt, rows, cols), kernels.Activations, what)
 		if err != nil {
 			failure = err
 			return kernels.Tensor{}

@@ -3,7 +3,9 @@ package stages
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"headinfer/config"
 	"headinfer/transfer"
@@ -24,6 +27,7 @@ func TestBranchesAnswerAsIfAlone(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for i, c := range []struct{ method, model string }{
 		{"standard", tinyLlama}, {"layer-wise", tinyLlama}, {"headinfer-1", tinyLlama}, {"tiled", tinyLlama}, {"adaptive", tinyLlama},
+		{"int8", "random:tiny"}, {"int4", "random:tiny"},
 		{"standard", architecture(t, "mistral")}, {"tiled", architecture(t, "gemma3")}, {"headinfer-1", architecture(t, "gemma2")},
 	} {
 		t.Run(fmt.Sprint(i, " ", c.method), func(t *testing.T) {
@@ -51,15 +55,11 @@ func TestBranchesAnswerAsIfAlone(t *testing.T) {
 				if _, err := e.enter(t.Context(), false); err != nil {
 					t.Fatal(err)
 				}
-				branch, err := base.branch(fmt.Sprint(i))
+				branch, err := base.branch(fmt.Sprint(i), len(tail), steps, len(tail))
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer branch.Release()
-				branch.expect(len(tail), steps)
-				if err := e.reserve(branch, len(shared)+len(tail)+steps, 32); err != nil {
-					t.Fatal(err)
-				}
 				batch = append(batch, reading{branch, tail})
 			}
 			base.Release() // its memory stays for the branches
@@ -69,7 +69,9 @@ func TestBranchesAnswerAsIfAlone(t *testing.T) {
 					t.Fatal(err)
 				}
 				for j := range batch {
-					if d := distance(logits[j], wide(want[j*(steps+1)+i])); d > tolerance {
+					// A cache in codes rounds what a branch keeps as it is.
+					bound := map[string]float64{"int8": 0.05, "int4": 0.5}[c.method] + tolerance
+					if d := distance(logits[j], wide(want[j*(steps+1)+i])); d > bound {
 						t.Errorf("branch %d, after step %d: off by %g", j, i, d)
 					}
 					batch[j].tokens = []int32{int32(i + 1)}
@@ -100,6 +102,13 @@ func alone(t *testing.T, e *Engine, prompt []int32, steps int) [][]float32 {
 
 // ask runs a pipeline's documents level over records, and returns the answers by id.
 func ask(t *testing.T, p *config.Pipeline, path string, records []map[string]any) map[string]string {
+	t.Helper()
+	got, _ := askIn(t, p, path, records)
+	return got
+}
+
+// askIn also returns the most device memory that it took.
+func askIn(t *testing.T, p *config.Pipeline, path string, records []map[string]any) (map[string]string, int64) {
 	t.Helper()
 	var in bytes.Buffer
 	for _, record := range records {
@@ -147,7 +156,13 @@ func ask(t *testing.T, p *config.Pipeline, path string, records []map[string]any
 		}
 		got[a.ID] = a.Answer
 	}
-	return got
+	if n := e.InFlight(); n != 0 {
+		t.Errorf("%d texts are still in flight", n)
+	}
+	if n := len(e.slots); n != 0 {
+		t.Errorf("%d places are still taken", n)
+	}
+	return got, e.Device.Ledger().Usage().Peak
 }
 
 // withEnds is a pipeline with another source and sink.
@@ -233,5 +248,110 @@ func TestBatchesAnswerAsOneByOne(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTextsWaitForMemory runs several texts at a time in what one at a time takes at
+// most, and a little more: no run may fail, and no answer change.
+func TestTextsWaitForMemory(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	text := func(n int) string {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = "abcdefgh  "[r.IntN(10)]
+		}
+		return string(out)
+	}
+	short := func(n int) (records []map[string]any) {
+		for i := range n {
+			records = append(records, map[string]any{"id": fmt.Sprint("short", i), "text": "x" + text(20+r.IntN(60)), "question": text(4)})
+		}
+		return records
+	}
+	asked := map[string]any{"id": "asked", "text": "x" + text(150), "questions": []string{text(5), text(9), text(14)}}
+	long := map[string]any{"id": "long", "text": "x" + text(190), "question": "y"}
+	for _, c := range []struct {
+		name, method, model string
+		records             []map[string]any
+	}{
+		{"on the device", "standard", tinyLlama, append(short(30), long)},
+		{"on the host", "adaptive", tinyLlama, append([]map[string]any{long}, short(20)...)},
+		{"questions", "headinfer-1", tinyLlama, []map[string]any{asked}},
+		{"questions beside others", "headinfer-1", tinyLlama, append([]map[string]any{asked, long}, short(5)...)},
+		{"others beside questions", "tiled", tinyLlama, append(short(5), asked, long)},
+		{"windows", "adaptive", architecture(t, "gemma3"), append([]map[string]any{long}, short(20)...)},
+		{"in codes", "int8", "random:tiny", append([]map[string]any{long}, short(10)...)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set := func(batch int, budget int64) []string {
+				return append([]string{fmt.Sprint("documents.chunked-prefill.batch=", batch), fmt.Sprint("device.memory=", budget)}, small[c.method]...)
+			}
+			want, peak := askIn(t, load(t, c.method, set(1, 64<<20)...), c.model, c.records)
+			for _, slack := range []int64{0, r.Int64N(5_000), r.Int64N(60_000), r.Int64N(600_000)} {
+				for _, batch := range []int{2, 16} {
+					got, _ := askIn(t, load(t, c.method, set(batch, peak+slack)...), c.model, c.records)
+					for id, answer := range want {
+						if got[id] != answer {
+							t.Errorf("batch %d in %d bytes and %d: %s: %q, one by one %q", batch, peak, slack, id, got[id], answer)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestBatchesEndEarly cancels runs at random instants: whatever had begun gives all
+// of its memory and its place back.
+func TestBatchesEndEarly(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	var in bytes.Buffer
+	for i := range 40 {
+		record := map[string]any{"id": fmt.Sprint(i), "text": strings.Repeat("word ", 1+r.IntN(60)), "questions": []string{"one", "two", "three"}[:1+i%3]}
+		if err := json.NewEncoder(&in).Encode(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	questions := filepath.Join(dir, "in.jsonl")
+	if err := os.WriteFile(questions, in.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	registry, err := Registry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		p := withEnds(t, load(t, "adaptive"), questions, filepath.Join(dir, fmt.Sprint(i, ".jsonl")))
+		documents, _, err := Graphs(registry, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := tryEngine(t, p, tinyLlama)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := documents.Build(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := errors.New("stop")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(time.Duration(r.IntN(300))*time.Millisecond, func() { cancel(stop) })
+		if err := run.Run(ctx); err != nil && !errors.Is(err, stop) {
+			t.Error(err)
+		}
+		timer.Stop()
+		cancel(nil)
+		if n := e.InFlight(); n != 0 {
+			t.Errorf("%d texts are still in flight", n)
+		}
+		if n := len(e.slots); n != 0 {
+			t.Errorf("%d places are still taken", n)
+		}
 	}
 }

@@ -75,7 +75,7 @@ func (d *decode) Run(ctx context.Context, in *graph.Inbox[*Prefilled], emit func
 		if len(d.active) == 0 {
 			return nil
 		}
-		if err := d.draw(); err != nil {
+		if err := d.draw(ctx); err != nil {
 			return err
 		}
 		if err := d.finish(emit); err != nil {
@@ -108,11 +108,16 @@ func (d *decode) begin(in *Prefilled) *answer {
 }
 
 // draw draws the next token of each answer.
-func (d *decode) draw() error {
-	for _, a := range d.active {
+func (d *decode) draw(ctx context.Context) error {
+	for _, a := range slices.Clone(d.active) {
 		token, err := a.sampler.Next(a.logits, a.seen)
 		if err != nil {
-			return fmt.Errorf("document %q, token %d of the answer: %w", a.ID, a.tokens, err)
+			a.Release()
+			d.active = slices.DeleteFunc(d.active, func(other *answer) bool { return other == a })
+			if err := graph.Drop(ctx, &graph.DocumentError{ID: a.ID, Err: fmt.Errorf("token %d of the answer: %w", a.tokens, err)}); err != nil {
+				return err
+			}
+			continue
 		}
 		a.tokens++
 		if slices.Contains(d.ends, token) {

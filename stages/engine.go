@@ -30,15 +30,15 @@ type Engine struct {
 	passes   sync.Mutex
 	slots    chan struct{} // one taken by each text in flight
 	released chan struct{} // gets something when a text gives its memory back
-	live     atomic.Int64  // texts that have not
+	texts    texts
 	counts   counts
 	answer   int // the most tokens that a decode stage writes, for which a prefill leaves room
 	spanLogs
 	queueing
 }
 
-// Observer is told how documents get on. Its methods are called from the
-// stages and must return soon.
+// Observer is told how documents get on. Its methods are called from the stages,
+// several at a time and of several documents in turn, and must return soon.
 type Observer interface {
 	// Prefill reports that done of total prompt tokens have been read.
 	Prefill(document string, done, total int)
@@ -94,6 +94,7 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 		timeline: transfer.NewTimeline(dev, opt.KeepSpans),
 		slots:    make(chan struct{}, 1),
 		released: make(chan struct{}, 1),
+		texts:    texts{live: map[*Text]bool{}},
 	}
 	var heads []graph.BuildOption
 	if opt.KeepSpans {
@@ -141,6 +142,8 @@ func (e *Engine) explain(err error) error {
 		short.Hint = "smaller heads.offload.heavy and heavy_recent, or a smaller documents.chunked-prefill.chunk, take less; else " + raise
 	case short.Purpose == kernels.KVCache && e.loop.plain.Local != nil && (e.loop.onHost || e.loop.shape.Full() == 0):
 		short.Hint = "layers with a window keep it on the device; " + raise
+	case short.Purpose == kernels.KVCache && e.loop.onHost && !e.loop.encodes(): // of a branch
+		short.Hint = "each question about a document has a cache of its own on the device, beside the document's: shorter questions and answers (documents.decode.max_tokens) take less; else " + raise
 	case short.Purpose == kernels.KVCache && e.loop.onHost: // the tail of an encoded one
 		short.Hint = "heads.offload.scale_group=32 takes less; else " + raise
 	case short.Purpose == kernels.KVCache:

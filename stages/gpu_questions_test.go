@@ -43,16 +43,12 @@ func BenchmarkGPUQuestions(b *testing.B) {
 				if _, err := e.enter(b.Context(), true); err != nil {
 					b.Fatal(err)
 				}
-				branch, err := base.branch(fmt.Sprint(i))
+				const question = 40 // tokens, with the answer so far
+				branch, err := base.branch(fmt.Sprint(i), question, 1000, question)
 				if err != nil {
 					b.Fatal(err)
 				}
 				defer branch.Release()
-				const question = 40 // tokens, with the answer so far
-				branch.expect(question, 1000)
-				if err := e.reserve(branch, context+question+1000, question); err != nil {
-					b.Fatal(err)
-				}
 				batch = append(batch, reading{branch, make([]int32, question)})
 			}
 			if _, err := e.read(b.Context(), transfer.Prefill, batch, false); err != nil {

@@ -41,6 +41,18 @@ func (h *HeadLoop) bytesOf(p *model.Pass, tokens int, merges bool) (b tileBytes)
 	return b
 }
 
+// leastTiles returns what the tiles of a text take at least when it is as long as it
+// is expected to get, in passes of some rows and with so many query heads a KV head.
+func (h *HeadLoop) leastTiles(s *transfer.Sequence, rows, queries int) int64 {
+	merges := s.Base() != nil
+	if merges {
+		s = s.Base()
+	}
+	p := &model.Pass{MaxRows: rows, Group: queries, HeadDim: h.plain.HeadDim}
+	one := h.bytesOf(p, h.cut.Longest(s.Goal()), merges || h.cut.Merges(s.Goal())).sum(h.slots())
+	return one * int64(h.grouping.Choose(h.shape.KVHeads, 1, 0))
+}
+
 // slots returns how many tiles are on the device at a time.
 func (h *HeadLoop) slots() int {
 	if h.ring == nil {
@@ -85,34 +97,50 @@ func (h *HeadLoop) fit(p *model.Pass, pasts []transfer.Past) error {
 	return err
 }
 
-// take makes the device memory of tiles of group heads what need says, of each
-// of them: partial results take just that, because what is too much would be
-// missing for the ring, and the others at least that. No pass may be running.
+// take makes the device memory of tiles of group heads at least what need says, of
+// each of them. What is too much it gives back if it is missing for the ring. No
+// pass may be running.
 func (h *HeadLoop) take(need tileBytes, group int64) (err error) {
-	if h.partial.Bytes != group*need.partial || h.decoded.Bytes < group*need.decoded || h.encoded.Bytes < group*need.encoded {
-		h.trim() // the ring takes what is left, so it comes after
-		for _, b := range []struct {
-			buffer  *kernels.Buffer
-			bytes   int64
-			purpose kernels.Purpose
-			what    string
-		}{
-			{&h.partial, group * need.partial, kernels.Activations, "partial results of attention"},
-			{&h.decoded, group * need.decoded, kernels.KVCache, "a decoded tile of the KV cache"},
-			{&h.encoded, group * need.encoded, kernels.KVCache, "new keys and values, encoded"},
-		} {
-			if b.bytes == 0 {
-				continue
-			}
-			if *b.buffer, err = h.dev.Alloc(b.bytes, b.purpose, b.what); err != nil {
-				return err
-			}
+	partial, decoded, encoded := group*need.partial, group*need.decoded, group*need.encoded
+	if h.partial.Bytes < partial || h.decoded.Bytes < decoded || h.encoded.Bytes < encoded {
+		if err := h.makeBuffers(partial, decoded, encoded); err != nil {
+			return err
 		}
 	}
 	if h.ring == nil || !h.onHost {
 		return nil
 	}
-	return h.ring.Fit(group * need.slot)
+	err = h.ring.Fit(group * need.slot)
+	if noRoom(err) && (h.partial.Bytes > partial || h.decoded.Bytes > decoded || h.encoded.Bytes > encoded) {
+		if err = h.makeBuffers(partial, decoded, encoded); err == nil {
+			err = h.ring.Fit(group * need.slot)
+		}
+	}
+	return err
+}
+
+// makeBuffers makes the buffers beside the ring as large as said; the ring, which
+// takes what is left, comes after.
+func (h *HeadLoop) makeBuffers(partial, decoded, encoded int64) (err error) {
+	h.trim()
+	for _, b := range []struct {
+		buffer  *kernels.Buffer
+		bytes   int64
+		purpose kernels.Purpose
+		what    string
+	}{
+		{&h.partial, partial, kernels.Activations, "partial results of attention"},
+		{&h.decoded, decoded, kernels.KVCache, "a decoded tile of the KV cache"},
+		{&h.encoded, encoded, kernels.KVCache, "new keys and values, encoded"},
+	} {
+		if b.bytes == 0 {
+			continue
+		}
+		if *b.buffer, err = h.dev.Alloc(b.bytes, b.purpose, b.what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // smallTiles says with which options tiles would fit in the bytes that are

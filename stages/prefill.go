@@ -1,7 +1,6 @@
 package stages
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,31 +21,32 @@ type prefillOptions struct {
 
 // prefill reads several prompts at a time.
 type prefill struct {
-	engine *Engine
-	chunk  int
-	inbox  *graph.Inbox[*Prompt]
-	emit   func(*Prefilled) error
-
-	work    []*work // in the order in which they came
-	sharing *work   // whose questions are still to be begun
-	turn    int
-	held    bool // a text waits for memory, so that no other may begin
-
+	engine    *Engine
+	chunk     int
 	snapshots *snapshots // nil: none are kept
+	inbox     *graph.Inbox[*Prompt]
+	emit      func(*Prefilled) error
+
+	work    []*work // in the order in which they began
+	waiting *work   // the next to begin, which has a place and no memory
+	sharing *work   // whose questions are still to be begun
+	full    bool    // memory was short when one was to begin
+	turn    int
 }
 
 // work is a text on its way to being read.
 type work struct {
 	document *Document
 	tokens   []int32 // of the prompt
+	longest  int     // tokens of the longest prompt that begins with them
 	done     int     // of these
+	loaded   int     // of these, from a snapshot
+	looked   bool    // for one
 	whole    bool    // all the memory that it will need has been taken
-	text     *Text
+	text     *Text   // nil while it waits
 	room     int
 	began    time.Time
 	branches []Branch // still to be begun, once the tokens that they share are read
-	looked   bool     // for a snapshot
-	loaded   int      // tokens that came from one
 }
 
 func newPrefill(e *Engine, o *prefillOptions) (graph.Batcher[*Prompt, *Prefilled], error) {
@@ -61,24 +61,24 @@ func newPrefill(e *Engine, o *prefillOptions) (graph.Batcher[*Prompt, *Prefilled
 func (p *prefill) Run(ctx context.Context, in *graph.Inbox[*Prompt], emit func(*Prefilled) error) error {
 	p.inbox, p.emit = in, emit
 	defer func() {
-		for _, w := range p.work {
-			w.text.Release()
+		for _, t := range p.texts() {
+			t.Release()
 		}
-		if p.sharing != nil {
-			p.sharing.text.Release()
+		if p.waiting != nil {
+			p.engine.leave()
 		}
 	}()
 	for {
 		if err := p.admit(ctx); err != nil {
 			return err
 		}
+		if len(p.work) == 0 {
+			return nil
+		}
 		if err := p.restore(ctx); err != nil {
 			return err
 		}
 		if len(p.work) == 0 {
-			if p.sharing == nil && in.Ended() {
-				return nil
-			}
 			continue
 		}
 		if err := p.pass(ctx); err != nil {
@@ -87,269 +87,198 @@ func (p *prefill) Run(ctx context.Context, in *graph.Inbox[*Prompt], emit func(*
 	}
 }
 
+// texts are those that the stage has.
+func (p *prefill) texts() []*Text {
+	var all []*Text
+	for _, w := range p.work {
+		all = append(all, w.text)
+	}
+	if p.sharing != nil {
+		all = append(all, p.sharing.text)
+	}
+	return all
+}
+
 // admit begins as many texts as there are and may be in flight. It waits only if
-// there is nothing else to do.
+// there is nothing else to do, so that it returns without any at the end.
 func (p *prefill) admit(ctx context.Context) error {
 	for {
 		idle := len(p.work) == 0
-		if p.held && !idle {
+		switch {
+		case idle && p.sharing == nil && p.waiting == nil && p.inbox.Ended():
+			return nil
+		case !idle && p.full && !p.eased():
 			return nil
 		}
-		if idle && p.sharing == nil && p.inbox.Ended() {
-			return nil
-		}
-		ok, err := p.engine.enter(ctx, idle)
-		if err != nil || !ok {
-			return err
-		}
+		begin := p.next
 		if p.sharing != nil {
-			ok, err = p.begin(ctx, p.sharing)
-		} else {
-			ok, err = p.next(ctx, idle)
+			begin = p.branch
 		}
-		if err != nil || !ok {
-			return err
-		}
-	}
-}
-
-// next begins the next prompt, in a place that has been taken. It reports whether
-// there was one.
-func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
-	in, ok, err := p.inbox.Next(ctx, wait)
-	if err != nil || !ok {
-		p.engine.leave()
-		return false, err
-	}
-	limit, longest := p.engine.Checkpoint.Config.Context, len(in.Tokens)
-	for _, b := range in.Branches {
-		longest = max(longest, len(in.Tokens)+len(b.Tokens))
-	}
-	if longest >= limit {
-		p.engine.leave()
-		return true, graph.Drop(ctx, &graph.DocumentError{ID: in.ID, Err: fmt.Errorf(
-			"the prompt has %d tokens, and the model's context of %d must hold them and the answer; shorten the document", longest, limit)})
-	}
-	w := &work{document: in.Document, tokens: in.Tokens, text: p.engine.newText(in.ID), began: time.Now(), branches: in.Branches}
-	if len(in.Branches) == 0 {
-		w.room = min(p.engine.answer, limit-len(in.Tokens))
-	}
-	w.text.length = longest
-	w.text.expect(len(in.Tokens), w.room)
-	p.work = append(p.work, w)
-	return true, nil
-}
-
-// begin starts the next of a document's questions, in a place that has been taken.
-// It reports whether there was room for it.
-func (p *prefill) begin(ctx context.Context, w *work) (bool, error) {
-	b := w.branches[0]
-	text, err := w.text.branch(b.ID)
-	if noRoom(err) && len(p.work) > 0 {
-		return false, nil
-	}
-	if noRoom(err) {
-		return true, p.wait(ctx, err)
-	}
-	if err != nil {
-		return false, err
-	}
-	next := &work{document: b.Document, tokens: b.Tokens, text: text, began: time.Now()}
-	next.room = min(p.engine.answer, p.engine.Checkpoint.Config.Context-len(text.Tokens)-len(b.Tokens))
-	text.expect(len(b.Tokens), next.room)
-	p.work = append(p.work, next)
-	if w.branches = w.branches[1:]; len(w.branches) == 0 {
-		p.sharing = nil
-		w.text.Release()
-	}
-	return true, nil
-}
-
-// pass reads the next tokens of as many texts as a chunk holds.
-func (p *prefill) pass(ctx context.Context) error {
-	works, err := p.choose()
-	if len(works) == 0 {
-		if noRoom(err) {
-			return p.wait(ctx, err)
-		}
-		return err
-	}
-	start := time.Now()
-	logits, err := p.read(ctx, works)
-	if noRoom(err) && len(works) > 1 {
-		works = works[:1]
-		logits, err = p.read(ctx, works)
-	}
-	if noRoom(err) && works[0].text.crowded() {
-		return p.wait(ctx, err)
-	}
-	if err != nil {
-		return err
-	}
-	graph.Span(ctx, passName(works[0].text.ID, len(works)), start, time.Now())
-	for i, w := range works {
-		w.done += len(p.piece(w))
-		if o := p.engine.Observer; o != nil {
-			o.Prefill(w.text.ID, w.done, len(w.tokens))
-		}
-		if w.done < len(w.tokens) {
-			continue
-		}
-		if len(w.branches) > 0 {
-			err = p.finish(ctx, w, nil)
-		} else {
-			err = p.finish(ctx, w, logits[i])
+		ok, err := begin(ctx, idle)
+		switch {
+		case noRoom(err) && idle:
+			err = p.wait(ctx, err)
+		case noRoom(err):
+			p.full = true
+			return nil
+		case err == nil && !ok && !idle:
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// finish passes on a text that has been read, with the logits after its last token,
-// or begins with its questions.
-func (p *prefill) finish(ctx context.Context, w *work, logits []float32) error {
-	p.work = slices.DeleteFunc(p.work, func(other *work) bool { return other == w })
-	if err := p.snapshots.save(ctx, w.text, w.done-w.loaded, logits, w.document.Text); err != nil {
-		w.text.Release()
-		return err
+// eased reports whether memory has come free since it was short.
+func (p *prefill) eased() bool {
+	select {
+	case <-p.engine.released:
+		p.full = false
+	default:
 	}
-	if len(w.branches) > 0 {
-		w.text.park()
-		p.sharing = w
+	return !p.full
+}
+
+// next begins the next prompt, and reports whether there was one that could be.
+func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
+	if p.waiting == nil {
+		if ok, err := p.enter(ctx, wait); err != nil || !ok {
+			return false, err
+		}
+		w, err := p.take(ctx, wait)
+		if err != nil || w == nil {
+			p.engine.leave()
+			return false, err
+		}
+		p.waiting = w
+	}
+	w := p.waiting
+	if len(w.branches) > 0 && (p.sharing != nil || slices.ContainsFunc(p.work, func(w *work) bool { return len(w.branches) > 0 })) {
+		return false, nil // the questions of one document at a time
+	}
+	text := p.engine.newText(w.document.ID)
+	text.length = w.longest
+	text.expect(len(w.tokens), w.room)
+	if text.crowded() {
+		// What it could not get any more when it has begun would keep the others waiting as well.
+		if err := p.engine.claim(text, len(w.tokens)+w.room, p.most(len(w.tokens))); err != nil {
+			return false, err
+		}
+		w.whole = true
+	}
+	w.text = text
+	if !w.whole {
+		// What it takes of the device it takes now, so that those that come know what is left.
+		if err := p.fit(w, len(p.piece(w))); err != nil {
+			text.discard()
+			return false, err
+		}
+	}
+	p.waiting = nil
+	p.work = append(p.work, w)
+	return true, nil
+}
+
+// take returns the next prompt that fits the model's context, or nil if there is
+// none.
+func (p *prefill) take(ctx context.Context, wait bool) (*work, error) {
+	limit := p.engine.Checkpoint.Config.Context
+	for {
+		in, ok, err := p.inbox.Next(ctx, wait)
+		if err != nil || !ok {
+			return nil, err
+		}
+		w := &work{document: in.Document, tokens: in.Tokens, longest: len(in.Tokens), began: time.Now()}
+		for _, b := range in.Branches {
+			if err = p.tooLong(ctx, b.ID, len(in.Tokens)+len(b.Tokens)); err != nil {
+				return nil, err
+			}
+			if n := len(in.Tokens) + len(b.Tokens); n < limit {
+				w.branches, w.longest = append(w.branches, b), max(w.longest, n)
+			}
+		}
+		if len(in.Branches) == 0 {
+			if err = p.tooLong(ctx, in.ID, len(in.Tokens)); err != nil {
+				return nil, err
+			}
+			w.room = min(p.engine.answer, limit-len(in.Tokens))
+		}
+		if w.longest < limit && (len(w.branches) > 0 || len(in.Branches) == 0) {
+			return w, nil
+		}
+	}
+}
+
+// tooLong drops a prompt that leaves no room for an answer.
+func (p *prefill) tooLong(ctx context.Context, id string, tokens int) error {
+	limit := p.engine.Checkpoint.Config.Context
+	if tokens < limit {
 		return nil
 	}
-	return p.emit(&Prefilled{Document: w.document, Cache: w.text, Logits: logits, Seconds: seconds(w.began)})
+	return graph.Drop(ctx, &graph.DocumentError{ID: id, Err: fmt.Errorf(
+		"the prompt has %d tokens, and the model's context of %d must hold them and the answer; shorten the document", tokens, limit)})
 }
 
-// read runs a pass over the next piece of each text.
-func (p *prefill) read(ctx context.Context, works []*work) ([][]float32, error) {
-	batch, want := make([]reading, len(works)), false
-	for i, w := range works {
-		batch[i] = reading{w.text, p.piece(w)}
-		want = want || w.done+len(batch[i].tokens) == len(w.tokens) && len(w.branches) == 0
+// branch begins the next question about the document that has been read, and
+// reports whether there was a place for it.
+func (p *prefill) branch(ctx context.Context, wait bool) (bool, error) {
+	if ok, err := p.enter(ctx, wait); err != nil || !ok {
+		return false, err
 	}
-	return p.engine.read(ctx, transfer.Prefill, batch, want)
+	base := p.sharing
+	b := base.branches[0]
+	room := min(p.engine.answer, p.engine.Checkpoint.Config.Context-len(base.tokens)-len(b.Tokens))
+	text, err := base.text.branch(b.ID, len(b.Tokens), room, p.most(len(b.Tokens)))
+	if err != nil {
+		p.engine.leave()
+		return false, err
+	}
+	p.work = append(p.work, &work{document: b.Document, tokens: b.Tokens, text: text, whole: true, looked: true, room: room, began: time.Now()})
+	if base.branches = base.branches[1:]; len(base.branches) == 0 {
+		p.sharing = nil
+		base.text.Release()
+	}
+	return true, nil
 }
 
-// piece returns what a pass reads of a text, the same as if the text were alone.
-func (p *prefill) piece(w *work) []int32 {
-	left := w.tokens[w.done:]
-	if p.chunk > 0 {
-		left = left[:min(len(left), p.chunk)]
+// enter takes a place in flight.
+func (p *prefill) enter(ctx context.Context, wait bool) (ok bool, err error) {
+	if ok, err = p.engine.enter(ctx, false); err != nil || ok || !wait {
+		return ok, err
 	}
-	return left
-}
-
-// choose returns the texts of the next pass: those of which a piece fits into a
-// chunk together. Every other time it begins with the shortest, so that none waits
-// for a long one to be done, nor a long one for all that come meanwhile. Texts for
-// which there is no memory are left out; the error is why.
-func (p *prefill) choose() (works []*work, err error) {
-	order := slices.Clone(p.work)
-	if p.turn++; p.turn%2 == 0 {
-		slices.SortStableFunc(order, func(a, b *work) int { return cmp.Compare(len(a.tokens)-a.done, len(b.tokens)-b.done) })
-	}
-	rows, shares := 0, p.sharing != nil
-	p.held = false
-	for _, w := range order {
-		n := len(p.piece(w))
-		if rows > 0 && (p.chunk == 0 || rows+n > p.chunk) {
-			continue
-		}
-		if len(w.branches) > 0 && shares {
-			continue // the questions of one document at a time
-		}
-		if short := p.fit(w, n); noRoom(short) && w.text.crowded() {
-			err, p.held = short, true
-			continue
-		} else if short != nil {
-			return nil, short
-		}
-		rows, shares = rows+n, shares || len(w.branches) > 0
-		works = append(works, w)
-	}
-	together(works, func(w *work) *Text { return w.text })
-	return works, err
-}
-
-// fit makes room for the next n tokens of a text, and with its last ones for the
-// answer. While there are other texts it takes all of that at once: a text that has
-// begun and cannot go on would keep what the others wait for.
-func (p *prefill) fit(w *work, n int) error {
-	if w.whole {
-		return nil
-	}
-	tokens, rows := len(w.text.Tokens)+n, len(w.tokens)
-	if p.chunk > 0 {
-		rows = min(rows, p.chunk)
-	}
-	w.whole = w.text.crowded() || w.done+n == len(w.tokens)
-	if w.whole {
-		tokens += len(w.tokens) - w.done - n + w.room
-	}
-	err := p.engine.reserve(w.text, tokens, rows)
-	w.whole = w.whole && err == nil
-	return err
+	p.inbox.Idle(func() { ok, err = p.engine.enter(ctx, true) })
+	return ok, err
 }
 
 // wait waits until some text gives its memory back. If there is none that will, it
 // returns why one is waited for.
-func (p *prefill) wait(ctx context.Context, why error) error {
-	mine := len(p.work)
-	if p.sharing != nil {
-		mine++
+func (p *prefill) wait(ctx context.Context, why error) (err error) {
+	p.full = true
+	if p.eased() {
+		return nil
 	}
-	if p.engine.live.Load() == int64(mine) {
+	if !p.engine.texts.besides(p.texts()...) {
+		if p.eased() { // by the one that has just gone
+			return nil
+		}
 		return why
 	}
-	select {
-	case <-p.engine.released:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	p.inbox.Idle(func() {
+		select {
+		case <-p.engine.released:
+			p.full = false
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	})
+	return err
 }
 
 // noRoom reports whether an error says that memory is short.
 func noRoom(err error) bool {
-	return errors.Is(err, kernels.ErrBudget) || isHostMemory(err)
-}
-
-func isHostMemory(err error) bool {
-	_, ok := errors.AsType[*transfer.HostMemoryError](err)
-	return ok
-}
-
-// passName names a pass in traces: over a text and n-1 others.
-func passName(id string, n int) string {
-	if n == 1 {
-		return id
-	}
-	return fmt.Sprintf("%s and %d more", id, n-1)
-}
-
-// together orders items so that those whose texts have the same base follow each
-// other.
-func together[T any](items []T, text func(T) *Text) {
-	first := map[*Text]int{}
-	place := func(item T, i int) int {
-		base := text(item).base
-		if base == nil {
-			return i
-		}
-		if at, ok := first[base]; ok {
-			return at
-		}
-		first[base] = i
-		return i
-	}
-	places := map[*Text]int{}
-	for i, item := range items {
-		places[text(item)] = place(item, i)
-	}
-	slices.SortStableFunc(items, func(a, b T) int { return cmp.Compare(places[text(a)], places[text(b)]) })
+	_, host := errors.AsType[*transfer.HostMemoryError](err)
+	return host || errors.Is(err, kernels.ErrBudget)
 }
 
 // ChunkOf returns the tokens of a pass that a pipeline's chunked-prefill stage

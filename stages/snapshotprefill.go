@@ -3,41 +3,38 @@ package stages
 import (
 	"context"
 	"slices"
+	"time"
+
+	"headinfer/graph"
 )
 
-// restore gives texts that have not begun what snapshots have of them. Those for
-// which there is no memory yet have it later.
+// restore gives a text that has not begun what a snapshot has of it: one in each
+// turn, so that those that have begun go on. One for which there is no memory yet
+// has it later.
 func (p *prefill) restore(ctx context.Context) error {
-	if p.snapshots == nil {
+	i := slices.IndexFunc(p.work, func(w *work) bool { return !w.looked && len(w.text.Tokens) == 0 })
+	if p.snapshots == nil || i < 0 {
 		return nil
 	}
-	for _, w := range slices.Clone(p.work) {
-		if w.looked || len(w.branches) > 0 && p.sharing != nil {
-			continue
-		}
-		n, logits, err := p.snapshots.load(ctx, w.text, w.tokens, len(w.branches) == 0, func(n int) error { return p.fit(w, n) })
-		if noRoom(err) && w.text.crowded() {
-			continue
-		}
-		w.looked = true
-		if noRoom(err) {
-			continue // reading it says so, too, and what to change
-		}
-		if err != nil {
-			return err
-		}
-		w.done, w.loaded = n, n
-		if n == 0 {
-			continue
-		}
-		if o := p.engine.Observer; o != nil {
-			o.Prefill(w.text.ID, w.done, len(w.tokens))
-		}
-		if w.done == len(w.tokens) {
-			if err := p.finish(ctx, w, logits); err != nil {
-				return err
-			}
-		}
+	w, start := p.work[i], time.Now()
+	n, logits, err := p.snapshots.load(ctx, w.text, w.tokens, len(w.branches) == 0, func(n int) error { return p.fit(w, n) })
+	if noRoom(err) && w.text.crowded() {
+		return nil
 	}
-	return nil
+	w.looked = true
+	switch {
+	case noRoom(err):
+		return nil // reading it says so, too, and what to change
+	case err != nil || n == 0:
+		return err
+	}
+	graph.Span(ctx, "snapshot of "+w.text.ID, start, time.Now())
+	w.done, w.loaded = n, n
+	if o := p.engine.Observer; o != nil {
+		o.Prefill(w.text.ID, w.done, len(w.tokens))
+	}
+	if w.done < len(w.tokens) {
+		return nil
+	}
+	return p.finish(ctx, w, logits)
 }

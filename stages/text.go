@@ -2,9 +2,12 @@ package stages
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"headinfer/kernels"
 	"headinfer/model"
 	"headinfer/transfer"
 )
@@ -49,14 +52,43 @@ func (e *Engine) enter(ctx context.Context, wait bool) (bool, error) {
 }
 
 // InFlight returns how many texts have keys and values.
-func (e *Engine) InFlight() int64 { return e.live.Load() }
+func (e *Engine) InFlight() int {
+	e.texts.Lock()
+	defer e.texts.Unlock()
+	return len(e.texts.live)
+}
 
 // leave gives a place in flight back.
 func (e *Engine) leave() { <-e.slots }
 
+// newText starts a text in a place that has been taken.
 func (e *Engine) newText(id string) *Text {
-	e.live.Add(1)
-	return &Text{ID: id, Sequence: e.loop.NewSequence(), engine: e}
+	return e.add(&Text{ID: id, Sequence: e.loop.NewSequence(), engine: e})
+}
+
+func (e *Engine) add(t *Text) *Text {
+	e.texts.Lock()
+	defer e.texts.Unlock()
+	e.texts.live[t] = true
+	return t
+}
+
+// texts are those that have not given their memory back.
+type texts struct {
+	sync.Mutex
+	live map[*Text]bool
+}
+
+// besides reports whether there are texts other than these.
+func (l *texts) besides(these ...*Text) bool {
+	l.Lock()
+	defer l.Unlock()
+	for t := range l.live {
+		if !slices.Contains(these, t) {
+			return true
+		}
+	}
+	return false
 }
 
 // CanBranch reports whether texts may go on from a cache that they share: not where
@@ -65,20 +97,45 @@ func (e *Engine) CanBranch() bool {
 	return e.loop.heavy == (transfer.Heavy{}) && e.loop.cut.Keep == (transfer.Keep{})
 }
 
-// branch starts a text that goes on from t's cache, which must not change any more.
-// A place must have been taken for it, which it gives back if it fails.
-func (t *Text) branch(id string) (*Text, error) {
+// branch starts a text that goes on from t's cache, which must not change any more,
+// in a place that has been taken, and takes all that it will need: for so many
+// tokens, room for more, and passes of some rows. If it fails, it holds nothing.
+func (t *Text) branch(id string, tokens, room, rows int) (*Text, error) {
 	e := t.engine
 	e.passes.Lock()
-	defer e.passes.Unlock()
 	sequence, err := t.Sequence.Branch(e.Device, e.loop.plain.DType)
+	e.passes.Unlock()
 	if err != nil {
-		e.leave()
 		return nil, e.explain(err)
 	}
-	e.live.Add(1)
-	tokens := t.Tokens[:len(t.Tokens):len(t.Tokens)]
-	return &Text{ID: id, Tokens: tokens, Sequence: sequence, length: t.length, engine: e, base: t}, nil
+	held := t.Tokens[:len(t.Tokens):len(t.Tokens)]
+	b := e.add(&Text{ID: id, Tokens: held, Sequence: sequence, length: t.length, engine: e, base: t})
+	b.expect(tokens, room)
+	if err := e.claim(b, tokens+room, rows); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// discard gives back what a text holds that has not begun, but not its place.
+func (t *Text) discard() {
+	t.engine.passes.Lock()
+	defer t.engine.passes.Unlock()
+	t.drop()
+}
+
+// drop is discard while no pass may run.
+func (t *Text) drop() {
+	t.once.Do(func() {
+		t.Sequence.Release()
+		t.engine.texts.remove(t)
+	})
+}
+
+func (l *texts) remove(t *Text) {
+	l.Lock()
+	defer l.Unlock()
+	delete(l.live, t)
 }
 
 // park gives the text's place to its branches; its cache stays.
@@ -97,11 +154,11 @@ func (t *Text) Release() {
 		e.passes.Lock()
 		defer e.passes.Unlock()
 		t.Sequence.Release()
-		e.live.Add(-1)
-		select {
+		select { // first, so that whoever finds the text gone has been told
 		case e.released <- struct{}{}:
 		default:
 		}
+		e.texts.remove(t)
 		if !t.parked {
 			e.leave()
 		}
@@ -110,13 +167,7 @@ func (t *Text) Release() {
 
 // crowded reports whether other texts hold memory that t could have when they are
 // done.
-func (t *Text) crowded() bool {
-	own := int64(1)
-	if t.base != nil {
-		own++
-	}
-	return t.engine.live.Load() > own
-}
+func (t *Text) crowded() bool { return t.engine.texts.besides(t, t.base) }
 
 // expect says how many tokens will be read as the prompt, and for how many more the
 // cache should have place.
@@ -219,23 +270,46 @@ func (e *Engine) read(ctx context.Context, kind transfer.PassKind, batch []readi
 	return logits, nil
 }
 
-// grow makes a pass of so many texts and tokens possible, of which reserve has made
-// those of one.
+// grow makes a pass of so many texts and tokens possible, of which reserve or claim
+// has made those of one.
 func (e *Engine) grow(batch []reading) error {
 	rows := 0
 	for _, r := range batch {
 		rows += len(r.tokens)
 	}
-	if rows > e.decoder.MaxRows() || len(batch) > e.decoder.MaxSegments() {
-		e.loop.trim() // the ring takes what is left; the activations come first
+	if rows <= e.decoder.MaxRows() && len(batch) <= e.decoder.MaxSegments() {
+		return nil
 	}
-	return e.explain(e.decoder.Grow(rows, len(batch)))
+	e.loop.trim() // the ring takes what is left; the activations come first
+	return e.activations(rows, len(batch))
+}
+
+// activations makes passes of some rows over some texts possible, unless the tiles
+// of any text would then miss what they take at least: those that have begun could
+// not go on.
+func (e *Engine) activations(rows, segments int) error {
+	rows, segments = max(rows, e.decoder.MaxRows()), max(segments, e.decoder.MaxSegments())
+	if err := e.Device.Ledger().Room(e.decoder.More(rows, segments)+e.leastTiles(rows), kernels.Activations,
+		fmt.Sprintf("passes of %d tokens in %d texts", rows, segments)); err != nil {
+		return e.explain(err)
+	}
+	return e.explain(e.decoder.Grow(rows, segments))
 }
 
 // reserve makes room for a text of some tokens and for passes of some rows.
 func (e *Engine) reserve(t *Text, tokens, rows int) error {
 	e.passes.Lock()
 	defer e.passes.Unlock()
+	err := e.extend(t, tokens, rows)
+	if noRoom(err) && !t.crowded() {
+		// What passes of several texts have taken is missing for this one.
+		e.shrink()
+		err = e.extend(t, tokens, rows)
+	}
+	return err
+}
+
+func (e *Engine) extend(t *Text, tokens, rows int) error {
 	if t.Sequence.Takes(tokens) {
 		e.loop.trim() // what an earlier text took would be missing for the cache
 	}
@@ -246,4 +320,44 @@ func (e *Engine) reserve(t *Text, tokens, rows int) error {
 		e.loop.trim() // the ring takes what is left; the activations come first
 	}
 	return e.explain(e.decoder.Grow(rows, 1))
+}
+
+// shrink gives back what only passes need.
+func (e *Engine) shrink() {
+	e.loop.trim()
+	e.decoder.Close()
+}
+
+// claim makes room for so many tokens more than a text holds, all that it will need,
+// beside others. If it fails, the text is discarded.
+func (e *Engine) claim(t *Text, tokens, rows int) (err error) {
+	e.passes.Lock()
+	defer e.passes.Unlock()
+	defer func() {
+		if err != nil { // before a pass could miss what it holds
+			t.drop()
+		}
+	}()
+	e.loop.trim()
+	if !t.crowded() {
+		e.shrink()
+	}
+	if err := e.activations(rows, 1); err != nil {
+		return err
+	}
+	if err := t.Sequence.Extend(len(t.Tokens)+tokens, rows); err != nil {
+		return e.explain(err)
+	}
+	return e.explain(e.Device.Ledger().Room(e.leastTiles(e.decoder.MaxRows()), kernels.KVCache, fmt.Sprintf("tiles of %d texts", e.InFlight())))
+}
+
+// leastTiles returns what the tiles of any text take at least, in passes of some
+// rows.
+func (e *Engine) leastTiles(rows int) (bytes int64) {
+	e.texts.Lock()
+	defer e.texts.Unlock()
+	for t := range e.texts.live {
+		bytes = max(bytes, e.loop.leastTiles(t.Sequence, rows, e.Checkpoint.Config.Group()))
+	}
+	return bytes
 }

@@ -1,12 +1,19 @@
 package transfer
 
-import "headinfer/kernels"
+import (
+	"errors"
+
+	"headinfer/kernels"
+)
 
 // Branch returns a cache whose text begins with all of s's tokens and goes on by
 // itself, on dev and in d, the activations' type. What s holds is shared, and must
-// not change from here on. s gives its memory back when it and all of its branches
+// not change from here on; it may be no branch itself, and drop no tokens. s gives its memory back when it and all of its branches
 // have been released.
 func (s *Sequence) Branch(dev kernels.Memory, d kernels.DType) (*Sequence, error) {
+	if s.base != nil || s.evict != nil {
+		return nil, errors.New("a cache that has branched itself, or drops tokens, cannot be branched")
+	}
 	shape := s.shape
 	shape.DType = d
 	b := NewDeviceSequence(shape, dev)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -13,11 +14,19 @@ import (
 	"headinfer/kernels/cpu"
 )
 
-// BenchmarkSnapshots writes and loads a gigabyte, and prints it beside what the same
-// threads do to the page cache's memory and to a plain file.
+// BenchmarkSnapshots writes and loads a gigabyte, or HEADINFER_TEST_GIB of them, and
+// prints it beside what the same threads do to the page cache's memory and to a plain
+// file.
 func BenchmarkSnapshots(b *testing.B) {
 	shape := Shape{Layers: 16, KVHeads: 8, HeadDim: 128, DType: kernels.F32}
-	const tokens = 8192
+	tokens := 8192
+	if s := os.Getenv("HEADINFER_TEST_GIB"); s != "" {
+		gib, err := strconv.Atoi(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		tokens *= gib
+	}
 	dev := cpu.Open(1<<30, 0)
 	defer func() { _ = dev.Close() }()
 	slabs := NewSlabs(memory.DefaultAllocator, 0)

@@ -28,8 +28,10 @@ const (
 	// indexBlock is how many tokens are compared together when a beginning is
 	// looked for.
 	indexBlock = 64
-	// candidates is how many files are opened to find the best.
+	// candidates is among how many files that could be used the best is found, and
+	// openings how many are opened for that: others' may have the same text.
 	candidates = 8
+	openings   = 256
 )
 
 // LeastSnapshot is the fewest tokens of a snapshot that can be found.
@@ -218,10 +220,10 @@ func (d *Snapshots) Find(of SnapshotOf, tokens []int32, usable func(s *Snapshot,
 	}
 	refused, d.unsaid = d.unsaid, nil
 	hashes := beginnings(tokens)
-	tried := map[*indexed]bool{}
+	tried, ours := map[*indexed]bool{}, 0
 	for i := len(hashes) - 1; i >= 0 && n < (i+2)*indexBlock; i-- {
 		for _, f := range append([]*indexed(nil), d.blocks[hashes[i]]...) {
-			if tried[f] || len(tried) >= candidates {
+			if tried[f] || ours >= candidates || len(tried) >= openings {
 				continue
 			}
 			tried[f] = true
@@ -240,6 +242,7 @@ func (d *Snapshots) Find(of SnapshotOf, tokens []int32, usable func(s *Snapshot,
 				}
 				continue
 			}
+			ours++
 			worse := s
 			if m := usable(s, inCommon(tokens, s.Tokens)); m > n {
 				best, worse, n = s, best, m

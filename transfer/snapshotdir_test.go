@@ -123,6 +123,34 @@ func TestForeignSnapshotsInADirectoryAreNamedOnce(t *testing.T) {
 	}
 }
 
+// TestOthersSnapshotsHideNone keeps one text for many models: each finds its own.
+func TestOthersSnapshotsHideNone(t *testing.T) {
+	b := newSnapshotBench(t)
+	c := snapshotCases()[0]
+	ids, d := b.ids(100), b.store(t.TempDir(), 0)
+	c.tokens = len(ids)
+	s, _ := b.filled(c)
+	const models = 3 * candidates
+	of := func(i int) SnapshotOf {
+		of := b.of(c)
+		of.Model = fmt.Sprint("model ", i)
+		return of
+	}
+	for i := range models {
+		if _, err := d.Save(t.Context(), of(i), s, SnapshotText{Tokens: ids}, b.port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range models {
+		found, n, _ := d.Find(of(i), ids, asMany)
+		if found == nil || n != len(ids) {
+			t.Errorf("model %d of %d finds %d tokens of its own", i, models, n)
+			continue
+		}
+		_ = found.Close()
+	}
+}
+
 func TestADamagedSnapshotIsReplaced(t *testing.T) {
 	b := newSnapshotBench(t)
 	c := snapshotCases()[0]
