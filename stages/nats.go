@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"headinfer/config"
 	"headinfer/graph"
@@ -45,13 +46,17 @@ func natsSpecs() []graph.Spec {
 	}
 }
 
+// joining is how long it may take a worker to find its place in a run.
+const joining = time.Minute
+
 type readNATS struct{ desk *desk }
 
 func newReadNATS(e *Engine, o *readNATSOptions) (graph.Source[*Document], error) {
 	if e.desk != nil {
 		return nil, errors.New("the pipeline has a read-nats already; take one")
 	}
-	ctx := context.Background() // each call has a limit of its own
+	ctx, cancel := context.WithTimeout(context.Background(), joining)
+	defer cancel()
 	q, err := queue.Connect(ctx, o.server(), e.queueWarning)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"headinfer/graph"
@@ -98,7 +100,7 @@ func (s *Submission) accept(in *parcel) (a *Answer, fresh bool) {
 		s.bury(in, p)
 		return nil, false
 	}
-	if s.written[in.Key] != nil || s.failed[in.Key] || s.engine.Run != nil && s.engine.Run.Done(in.Key) {
+	if s.failed[in.Key] || s.answered(in.Key) {
 		return nil, false
 	}
 	if in.Graded && p == nil {
@@ -123,30 +125,45 @@ func (s *Submission) accept(in *parcel) (a *Answer, fresh bool) {
 	return a, true
 }
 
-// bury takes note of a dead letter, of a document as a whole or of a question.
+// answered reports whether an answer has been given to the outputs, by this
+// submission or an earlier one.
+func (s *Submission) answered(key string) bool {
+	return s.written[key] != nil || s.given[key] || s.engine.Run != nil && s.engine.Run.Done(key)
+}
+
+// bury takes note of a dead letter, of a document as a whole or of a question: it
+// counts if there is an answer less for it.
 func (s *Submission) bury(in *parcel, p *pending) {
-	if s.failed[in.Key] || s.written[in.Key] != nil || s.engine.Run != nil && s.engine.Run.Done(in.Key) {
+	whole, keys := in.Key == in.Document, in.Keys
+	switch {
+	case whole && s.failed[in.Document]:
+		return // it came before
+	case len(keys) > 0:
+	case whole && p != nil:
+		keys = slices.Collect(maps.Keys(p.index))
+	default:
+		keys = []string{in.Key} // of a document that is not here yet, it stands for all
+	}
+	missing := 0
+	for _, key := range keys {
+		if s.failed[key] || s.answered(key) {
+			continue
+		}
+		if p != nil {
+			if _, open := p.index[key]; !open {
+				continue
+			}
+			delete(p.index, key)
+			s.close(p)
+		}
+		s.failed[key] = true
+		missing++
+	}
+	if missing == 0 {
 		return
 	}
-	s.failed[in.Key] = true
-	if p != nil {
-		keys := []string{in.Key}
-		if in.Key == in.Document {
-			keys = keys[:0]
-			for key := range p.index {
-				keys = append(keys, key)
-			}
-			if len(keys) == 0 {
-				return // its answers came before
-			}
-		}
-		for _, key := range keys {
-			if _, open := p.index[key]; open {
-				delete(p.index, key)
-				s.failed[key] = true
-				s.close(p)
-			}
-		}
+	if whole {
+		s.failed[in.Document] = true
 	}
 	s.count.Failed++
 	s.options.Dead(in.Stage, &graph.DocumentError{ID: in.Key, Err: fmt.Errorf("on %s: %s", in.Worker, in.Reason)})
@@ -179,6 +196,9 @@ func (s *Submission) settle(ctx context.Context, emit func(*Answer) error) error
 	for key, w := range s.written {
 		if s.engine.Run == nil || s.failed[key] || s.engine.Run.Done(key) {
 			delete(s.written, key)
+			if s.engine.Run == nil {
+				s.given[key] = true // there is no journal to tell
+			}
 			safe = append(safe, w)
 			if w.of != nil {
 				s.close(w.of)
@@ -207,20 +227,21 @@ type auditor struct {
 	s     *Submission
 	c     *queue.Collector
 	last  time.Time
+	sent  int // documents that were sent when it looked last
 	empty int // looks in a row that found nothing on the server
 }
 
 func (a *auditor) look(ctx context.Context) error {
 	s := a.s
 	s.mu.Lock()
-	waiting := s.read && len(s.written) == 0 && len(s.pending) > 0
-	pending, quiet := len(s.pending), time.Since(s.arrived)
+	waiting := s.unsent == 0 && len(s.written) == 0 && len(s.pending) > 0
+	pending, quiet, sent := len(s.pending), time.Since(s.arrived), s.count.Submitted+s.count.There
 	s.mu.Unlock()
 	if a.last.IsZero() {
 		a.last = time.Now()
 	}
-	if !waiting || quiet < auditEvery {
-		a.empty = 0
+	if !waiting || quiet < auditEvery || sent != a.sent {
+		a.sent, a.empty = sent, 0
 		return nil
 	}
 	if time.Since(a.last) < auditEvery {

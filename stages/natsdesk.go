@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +29,11 @@ type desk struct {
 	open   map[string]*held // by the id of an answer that is still to come
 	bytes  int              // of all texts held
 	failed error
-	users  int // of read-nats and nats, those that have not closed it
+	// broken ends when an answer could not be given back, and with it what is taken;
+	// parted ends some seconds after the desk is closed, and with it what is sent.
+	broken, parted context.Context
+	breakOff, part context.CancelCauseFunc
+	users          int // of read-nats and nats, those that have not closed it
 
 	sending chan struct{} // has a place for each answer on its way
 	sends   sync.WaitGroup
@@ -45,7 +51,8 @@ type held struct {
 const (
 	// sendsAtOnce is how many answers may be on their way to the server.
 	sendsAtOnce = 64
-	// partingSends is how long answers may take when the run has been interrupted.
+	// partingSends is how long answers may take when the run has been interrupted,
+	// or has failed.
 	partingSends = 5 * time.Second
 )
 
@@ -55,6 +62,8 @@ func newDesk(o *readNATSOptions, q *queue.Queue, w *queue.Worker) *desk {
 		users: 1, sending: make(chan struct{}, sendsAtOnce),
 	}
 	d.change = sync.NewCond(&d.mu)
+	d.broken, d.breakOff = context.WithCancelCause(context.Background())
+	d.parted, d.part = context.WithCancelCause(context.Background())
 	if name, err := os.Hostname(); err == nil {
 		d.machine = name
 	}
@@ -63,32 +72,56 @@ func newDesk(o *readNATSOptions, q *queue.Queue, w *queue.Worker) *desk {
 
 // next takes a document when there is room for one. io.EOF is the end of the run.
 func (d *desk) next(ctx context.Context) (*Document, error) {
-	defer context.AfterFunc(ctx, func() {
+	taking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.broken, func() { cancel(context.Cause(d.broken)) })()
+	defer context.AfterFunc(taking, func() {
 		d.mu.Lock() // or it would come between a look at ctx and the wait
 		defer d.mu.Unlock()
 		d.change.Broadcast()
 	})()
 	for {
-		if err := d.room(ctx); err != nil {
+		if err := d.room(taking); err != nil {
 			return nil, err
 		}
-		ticket, err := d.worker.Take(ctx)
+		ticket, err := d.worker.Take(taking)
 		if err != nil {
 			return nil, err
+		}
+		if d.has(ctx, ticket) {
+			continue
+		}
+		var sent sentDocument
+		if ticket.Err == nil || ticket.Data != nil {
+			sent, err = decodeDocument(ticket.Data)
 		}
 		if ticket.Err != nil {
-			d.send(ctx, nil, ticket, sentAnswer{Document: ticket.ID, Key: ticket.ID, Stage: "queue", Reason: ticket.Err.Error()})
-			continue
+			err = ticket.Err
 		}
-		sent, err := decodeDocument(ticket.Data)
-		if err != nil {
-			d.send(ctx, nil, ticket, sentAnswer{Document: ticket.ID, Key: ticket.ID, Stage: "queue", Reason: err.Error()})
-			continue
+		if err == nil {
+			err = d.hold(ticket, sent)
 		}
-		if d.hold(ticket, sent) {
+		if err == nil {
 			return sent.Document, nil
 		}
+		letter := sentAnswer{Document: ticket.ID, Key: ticket.ID, Stage: "queue", Reason: err.Error()}
+		if sent.Document != nil {
+			letter.Keys = sent.missing()
+		}
+		d.send(ctx, nil, ticket, letter)
 	}
+}
+
+// has reports whether a document is held already: the server gives out again what
+// it has not heard of for a while, also to the worker that has it.
+func (d *desk) has(ctx context.Context, ticket *queue.Ticket) bool {
+	d.mu.Lock()
+	h, there := d.docs[ticket.ID]
+	d.mu.Unlock()
+	if there {
+		h.ticket.Replace(ctx, ticket)
+	}
+	return there
 }
 
 // room waits until another document may be held.
@@ -107,14 +140,14 @@ func (d *desk) room(ctx context.Context) error {
 	return d.failed
 }
 
-// hold keeps a document. It reports whether it is new: the server gives out again
-// what it has not heard of for a while, also to a worker that has it.
-func (d *desk) hold(ticket *queue.Ticket, sent sentDocument) bool {
+// hold keeps a document.
+func (d *desk) hold(ticket *queue.Ticket, sent sentDocument) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if h, ok := d.docs[sent.ID]; ok {
-		h.ticket.Replace(ticket)
-		return false
+	for _, key := range sent.missing() {
+		if other := d.open[key]; other != nil {
+			return fmt.Errorf("its answer would have the id %q, as one to the document %q has; ids must differ", key, other.ID)
+		}
 	}
 	h := &held{sentDocument: sent, ticket: ticket, index: map[string]int64{}, size: len(ticket.Data)}
 	skip := map[int]bool{}
@@ -131,7 +164,7 @@ func (d *desk) hold(ticket *queue.Ticket, sent sentDocument) bool {
 	ticket.Data = nil
 	d.docs[sent.ID] = h
 	d.bytes += h.size
-	return true
+	return nil
 }
 
 // Done reports whether an answer need not be given: those of a document that are
@@ -177,11 +210,9 @@ func (d *desk) fail(ctx context.Context, stage string, e *graph.DocumentError) {
 	sent.Document = h.ID
 	keys := []string{e.ID}
 	if whole {
-		keys = keys[:0]
-		for key := range h.index {
-			keys = append(keys, key)
-		}
+		keys = slices.Sorted(maps.Keys(h.index))
 		h.left -= len(keys) - 1 // one message for all
+		sent.Keys = keys
 	}
 	if len(keys) == 0 {
 		d.mu.Unlock()
@@ -202,7 +233,7 @@ func (d *desk) send(ctx context.Context, h *held, ticket *queue.Ticket, sent sen
 	d.sending <- struct{}{}
 	d.sends.Go(func() {
 		defer func() { <-d.sending }()
-		ctx, cancel := parting(ctx)
+		ctx, cancel := d.parting(ctx)
 		defer cancel()
 		data, err := sent.encode()
 		if err == nil {
@@ -222,6 +253,7 @@ func (d *desk) sent(h *held, id string, err error) bool {
 	defer d.change.Broadcast()
 	if err != nil {
 		d.failed = errors.Join(d.failed, fmt.Errorf("document %q: %w", id, err))
+		d.breakOff(d.failed)
 		return false
 	}
 	if h == nil {
@@ -235,8 +267,9 @@ func (d *desk) sent(h *held, id string, err error) bool {
 	return true
 }
 
-// parting is ctx, but ends some seconds later than it: what is finished is sent.
-func parting(ctx context.Context) (context.Context, context.CancelFunc) {
+// parting is ctx, but ends some seconds later than it, or than the desk is closed:
+// what is finished is sent.
+func (d *desk) parting(ctx context.Context) (context.Context, context.CancelFunc) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		select {
@@ -245,8 +278,10 @@ func parting(ctx context.Context) (context.Context, context.CancelFunc) {
 		}
 		cancel(context.Cause(ctx))
 	})
+	closed := context.AfterFunc(d.parted, func() { cancel(context.Cause(d.parted)) })
 	return late, func() {
 		stop()
+		closed()
 		cancel(nil)
 	}
 }
@@ -268,6 +303,9 @@ func (d *desk) close() error {
 	if !last {
 		return nil
 	}
+	defer time.AfterFunc(partingSends, func() { d.part(errors.New("the worker ended before the server had taken it")) }).Stop()
 	d.sends.Wait()
+	d.breakOff(nil)
+	d.part(nil)
 	return errors.Join(d.worker.Close(), d.queue.Close())
 }

@@ -109,6 +109,17 @@ type WorkerOptions struct {
 	Text     int64
 }
 
+// SameWork reports whether workers do the same in another reading of the pipeline,
+// whatever is before and after them.
+func (p *Parts) SameWork(other *Parts) bool {
+	same := func(a, b config.Entry) bool {
+		return a.Stage == b.Stage && a.ID == b.ID && a.From == b.From && reflect.DeepEqual(a.Options, b.Options)
+	}
+	a, b := p.pipeline, other.pipeline
+	return slices.EqualFunc(p.work, other.work, same) && slices.EqualFunc(a.Heads, b.Heads, same) &&
+		reflect.DeepEqual(a.Model, b.Model) && reflect.DeepEqual(a.Device, b.Device)
+}
+
 // Worker is the part between, from read-nats to nats.
 func (p *Parts) Worker(o WorkerOptions) (*graph.Graph, error) {
 	options := &readNATSOptions{

@@ -2,7 +2,6 @@ package stages
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,10 +33,13 @@ type Submission struct {
 	change  *sync.Cond
 	pending map[string]*pending
 	written map[string]*written  // answers given to the outputs, until they are committed
-	failed  map[string]bool      // ids of answers that there will not be
+	given   map[string]bool      // ids of answers that outputs without a journal have
+	failed  map[string]bool      // ids of answers that there will not be, or of documents with none
+	met     roll                 // the ids of documents and answers so far
 	parked  map[string][]*parcel // by document: to be scored when the source gives it
 	again   []*parcel            // those whose document has come
 	next    int64                // the place of the next answer
+	unsent  int                  // documents pending that are not in the queue yet
 	read    bool                 // the source has ended
 	count   SubmissionCounts
 	arrived time.Time // when the last answer came
@@ -94,7 +96,8 @@ const (
 func NewSubmission(e *Engine, run *queue.Run, o SubmissionOptions) *Submission {
 	s := &Submission{
 		engine: e, run: run, options: o, caught: make(chan struct{}), sends: make(chan struct{}, submitsAtOnce),
-		pending: map[string]*pending{}, written: map[string]*written{}, failed: map[string]bool{}, parked: map[string][]*parcel{},
+		pending: map[string]*pending{}, written: map[string]*written{},
+		given: map[string]bool{}, failed: map[string]bool{}, met: newRoll(), parked: map[string][]*parcel{},
 	}
 	s.change = sync.NewCond(&s.mu)
 	return s
@@ -115,11 +118,6 @@ func (s *Submission) Run(ctx context.Context, before, after *graph.Run) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.ctx, s.fatal = ctx, cancel
-	defer context.AfterFunc(ctx, func() {
-		s.mu.Lock() // or it would come between a look at ctx and the wait
-		defer s.mu.Unlock()
-		s.change.Broadcast()
-	})()
 	ended := make(chan struct{})
 	if s.options.Depth > 0 {
 		go func() {
@@ -168,7 +166,7 @@ func (s *Submission) Submit(ctx context.Context, in *Document) error {
 	select {
 	case s.sends <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return context.Cause(ctx) // what is unsent stays so: the run ends
 	}
 	s.sending.Go(func() {
 		defer func() { <-s.sends }()
@@ -179,6 +177,7 @@ func (s *Submission) Submit(ctx context.Context, in *Document) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.unsent--
 		if there {
 			s.count.There++
 		} else {
@@ -192,6 +191,12 @@ func (s *Submission) Submit(ctx context.Context, in *Document) error {
 // to be sent.
 func (s *Submission) admit(ctx context.Context, in *Document) (sent sentDocument, p *pending, err error) {
 	sent = sentDocument{Document: in, Graded: in.Grade != nil}
+	// ctx is the part's own, which ends before the submission's if a stage fails.
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock() // or it would come between a look at ctx and the wait
+		defer s.mu.Unlock()
+		s.change.Broadcast()
+	})()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.options.Depth > 0 && len(s.pending) >= s.options.Depth {
@@ -200,8 +205,8 @@ func (s *Submission) admit(ctx context.Context, in *Document) (sent sentDocument
 		}
 		s.change.Wait()
 	}
-	if _, twice := s.pending[in.ID]; twice {
-		return sent, nil, &graph.DocumentError{ID: in.ID, Err: errors.New("another document of this run has the same id; ids must differ")}
+	if s.twice(in) {
+		return sent, nil, &graph.DocumentError{ID: in.ID, Err: errSameID}
 	}
 	in.Index = s.next
 	p = &pending{id: in.ID, grade: in.Grade, index: map[string]int64{}}
@@ -216,7 +221,7 @@ func (s *Submission) admit(ctx context.Context, in *Document) (sent sentDocument
 		index := s.next
 		s.next++
 		switch w := s.written[key]; {
-		case s.engine.done(&Document{ID: key}, index), s.failed[key], w != nil:
+		case s.engine.done(&Document{ID: key}, index), s.failed[key], s.failed[in.ID], s.answered(key):
 			sent.Skip = append(sent.Skip, i+1)
 			if w != nil && w.of == nil {
 				w.of, p.left = p, p.left+1
@@ -236,13 +241,27 @@ func (s *Submission) admit(ctx context.Context, in *Document) (sent sentDocument
 		s.count.Earlier++
 		return sent, nil, nil
 	}
+	s.unsent++
 	return sent, p, nil
+}
+
+// twice reports whether another document has the id of this one, or of an answer
+// to it.
+func (s *Submission) twice(in *Document) bool {
+	twice := s.met.again(in.ID)
+	if len(in.Questions) > 0 {
+		for _, key := range keysOf(in) {
+			twice = s.met.again(key) || twice
+		}
+	}
+	return twice
 }
 
 // drop forgets a document that could not be put into the queue.
 func (s *Submission) drop(p *pending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.unsent--
 	s.count.Failed++
 	delete(s.pending, p.id)
 	s.change.Broadcast()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -17,6 +18,15 @@ type sentDocument struct {
 	Skip []int
 	// Graded says that the answer is to be scored where the document came from.
 	Graded bool
+}
+
+// missing returns the ids of the answers that are asked for.
+func (s sentDocument) missing() []string {
+	keys := keysOf(s.Document)
+	for _, n := range s.Skip {
+		keys[n-1] = ""
+	}
+	return slices.DeleteFunc(keys, func(key string) bool { return key == "" })
 }
 
 // keysOf returns the ids of a document's answers.
@@ -105,14 +115,17 @@ func field[T any](m map[string]any, name string, into *T) error {
 
 // sentAnswer is what comes back: an answer, or why there is none.
 type sentAnswer struct {
-	Document string  `json:"document"` // its id
-	Key      string  `json:"key"`      // the answer's id; the document's where all of it failed
-	Index    int64   `json:"index"`
-	Graded   bool    `json:"graded,omitempty"`
-	Answer   *Answer `json:"answer,omitempty"`
-	Stage    string  `json:"stage,omitempty"` // that failed
-	Reason   string  `json:"reason,omitempty"`
-	Worker   string  `json:"worker"` // the machine
+	Document string `json:"document"` // its id
+	Key      string `json:"key"`      // the answer's id; the document's where all of it failed
+	// Keys are the ids of the answers that there will not be, where all of the document
+	// failed; none if the worker could not read which they are.
+	Keys   []string `json:"keys,omitempty"`
+	Index  int64    `json:"index"`
+	Graded bool     `json:"graded,omitempty"`
+	Answer *Answer  `json:"answer,omitempty"`
+	Stage  string   `json:"stage,omitempty"` // that failed
+	Reason string   `json:"reason,omitempty"`
+	Worker string   `json:"worker"` // the machine
 }
 
 func (s sentAnswer) encode() ([]byte, error) { return json.Marshal(s) }

@@ -70,7 +70,7 @@ type process struct {
 	done chan struct{}
 }
 
-func beside(t *testing.T, dir string, args ...string) *process {
+func spawn(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.CommandContext(t.Context(), "headinfer", args...), done: make(chan struct{})}
 	p.Dir, p.Stdout, p.Stderr = dir, &p.out, &p.out
@@ -205,7 +205,7 @@ func TestManyMachinesLarge(t *testing.T) {
 	p := strings.NewReplacer("chunk: 64", "chunk: auto", "64MiB", "1GiB", "{{.Fields.n}}", "")
 	write(t, filepath.Join(dir, "p.yaml"), p.Replace(fmt.Sprintf(manyFile, "builtin")))
 	start := time.Now()
-	submit := beside(t, dir, "run", "p.yaml", "--set", "documents.jsonl.path=out/plain.jsonl")
+	submit := spawn(t, dir, "run", "p.yaml", "--set", "documents.jsonl.path=out/plain.jsonl")
 	if code := submit.ends(t, 3*time.Hour); code != 0 {
 		t.Fatalf("the plain run: exit code %d: %s", code, &submit.out)
 	}
@@ -246,14 +246,14 @@ func many(t *testing.T, r *rand.Rand, dir string, s scenario) {
 	t.Helper()
 	cluster := queuetest.Start(t, 3)
 	submit := func() *process {
-		return beside(t, dir, "submit", "p.yaml", "--url", cluster.URL(), "--ack-wait", "2s", "--deliveries", "100", "--depth", strconv.Itoa(s.depth))
+		return spawn(t, dir, "submit", "p.yaml", "--url", cluster.URL(), "--ack-wait", "2s", "--deliveries", "100", "--depth", strconv.Itoa(s.depth))
 	}
 	submitting := submit()
 	all := make([]*process, s.workers)
 	launch := func(i int) {
 		// A worker that starts before the run is there says so and ends.
 		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-			all[i] = beside(t, dir, "work", "--url", cluster.URL(), "--in-flight", "8", "p")
+			all[i] = spawn(t, dir, "work", "--url", cluster.URL(), "--in-flight", "8", "p")
 			select {
 			case <-all[i].done:
 				if all[i].ProcessState.Success() {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,16 +24,14 @@ import (
 type queueFlags struct{ queue.Server }
 
 func (f *queueFlags) flags(c *cobra.Command) {
-	url := os.Getenv("NATS_URL")
-	if url == "" {
-		url = "nats://127.0.0.1:4222"
-	}
-	c.Flags().StringVar(&f.URL, "url", url, "the NATS server, or several of a cluster with commas between (by default $NATS_URL)")
+	// No default: $NATS_URL may hold a password, which --help would show.
+	c.Flags().StringVar(&f.URL, "url", "", "the NATS server, or several of a cluster with commas between (by default $NATS_URL, or nats://127.0.0.1:4222)")
 	c.Flags().StringVar(&f.Credentials, "credentials", "", "a file with credentials for it (.creds)")
 	c.Flags().StringVar(&f.CA, "ca", "", "a file with certificates to trust (PEM)")
 }
 
 func (f *queueFlags) connect(ctx context.Context, log zerolog.Logger) (*queue.Queue, error) {
+	f.URL = cmp.Or(f.URL, os.Getenv("NATS_URL"), "nats://127.0.0.1:4222")
 	return queue.Connect(ctx, f.Server, warnOf(log))
 }
 
@@ -86,7 +87,39 @@ func newRecord(path, name string, sets []string) (queue.Record, *parted, error) 
 		}
 		return value, set
 	})
+	if err == nil {
+		hide(&r, p)
+	}
 	return r, p, err
+}
+
+// hidden stands on the server for a variable's value that is not the workers'
+// business. Another value has another one, mostly: enough to notice a change, and
+// too little to tell which of many guesses is right.
+func hidden(variable, value string) string {
+	sum := sha256.Sum256([]byte(variable + "=" + value))
+	return fmt.Sprintf("x%x", sum[:2])
+}
+
+// hide takes out of a record the values of variables that what workers do does not
+// depend on, such as the paths and keys of sources and sinks: those with which,
+// hidden, the pipeline is as sound, and the workers' part of it the same.
+func hide(r *queue.Record, p *parted) {
+	for _, variable := range slices.Sorted(maps.Keys(r.Variables)) {
+		value := r.Variables[variable]
+		r.Variables[variable] = hidden(variable, value)
+		if seen, err := partOf(*r, nil); err != nil || !seen.parts.SameWork(p.parts) {
+			r.Variables[variable] = value
+		}
+	}
+}
+
+// partOf is the pipeline of a record as a worker sees it, with options of its own.
+func partOf(r queue.Record, sets []string) (*parted, error) {
+	return part(r.File+" of run "+r.Name, r.Pipeline, slices.Concat(r.Sets, sets), func(variable string) (string, bool) {
+		value, set := r.Variables[variable]
+		return value, set
+	})
 }
 
 // chooseRun finds the run of a name, or with "" the only one that is under way.

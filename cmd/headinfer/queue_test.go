@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"headinfer/stages/queue"
 	"headinfer/stages/queue/queuetest"
 )
 
@@ -48,13 +49,13 @@ func TestQueueCommands(t *testing.T) {
 	fails(t, dir, exitUsage, `there is no run "P"; under way: p; did you mean "p"?`, "work", "P")
 	fails(t, dir, exitUsage, "a worker may change device options and model.path", "work", "--set", "documents.decode.max_tokens=5")
 	fails(t, dir, exitUsage, "is not the one that the run \"p\" was submitted with", "work", "--set", "model.path=random:tiny")
-	fails(t, dir, exitFailed, "NATS server nats://u:xxxxx@127.0.0.1:1", "work", "--url", "nats://u:secret@127.0.0.1:1")
+	fails(t, dir, exitFailed, "NATS server nats://***@127.0.0.1:1", "work", "--url", "nats://u:secret@127.0.0.1:1")
 
 	// A worker on another machine: the pipeline and its variables come with the run.
 	prefix := os.Getenv("PREFIX")
 	t.Setenv("PREFIX", "another")
 	fails(t, dir, exitUsage, "other values of environment variables", "submit", "p.yaml")
-	working := beside(t, t.TempDir(), "work", "--json", "--set", "device.memory=48MiB")
+	working := spawn(t, t.TempDir(), "work", "--json", "--set", "device.memory=48MiB")
 	t.Setenv("PREFIX", prefix)
 	stdout, stderr, code = headinfer(t, dir, "submit", "p.yaml")
 	if code != exitDeadLetters || !strings.Contains(stdout, " were in the queue") {
@@ -73,13 +74,13 @@ func TestQueueCommands(t *testing.T) {
 	}
 
 	// What failed is tried again, and what is answered is not.
-	working = beside(t, dir, "work", "p")
+	working = spawn(t, dir, "work", "p")
 	working.kill() // whatever it did
 	before, err := os.ReadFile(answers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	submitting := beside(t, dir, "submit", "p.yaml")
+	submitting := spawn(t, dir, "submit", "p.yaml")
 	eventually(t, func() bool { _, _, code := headinfer(t, dir, "work", "p"); return code == 0 && submitting.ended() })
 	if code := submitting.ends(t, patience); code != exitDeadLetters || !strings.Contains(submitting.out.String(), "submitted  1 documents, and 39 answered before") {
 		t.Errorf("once more: exit code %d: %s", code, &submitting.out)
@@ -90,7 +91,7 @@ func TestQueueCommands(t *testing.T) {
 
 	// Anew, with another pipeline.
 	fails(t, dir, exitUsage, "documents.decode.max_tokens was 4 and is 3", "submit", "p.yaml", "--set", "documents.decode.max_tokens=3")
-	submitting = beside(t, dir, "submit", "p.yaml", "--restart", "--set", "documents.decode.max_tokens=3")
+	submitting = spawn(t, dir, "submit", "p.yaml", "--restart", "--set", "documents.decode.max_tokens=3")
 	eventually(t, func() bool { _, _, code := headinfer(t, dir, "work", "p"); return code == 0 && submitting.ended() })
 	for id, a := range byID(t, answers) {
 		if a.AnswerTokens > 3 {
@@ -100,16 +101,31 @@ func TestQueueCommands(t *testing.T) {
 }
 
 // TestQueueScores checks that answers to a task, which only its source can score,
-// are scored, also those that wait when submit comes back.
+// are scored, also those that wait when submit comes back; what of its variables the
+// server sees; and that a run whose end was cut short is ended.
 func TestQueueScores(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("NATS_URL", queuetest.Start(t, 1).URL())
+	dir, url := t.TempDir(), queuetest.Start(t, 1).URL()
+	t.Setenv("NATS_URL", url)
+	t.Setenv("OUT", "out/answers.jsonl")
+	t.Setenv("PREFIX", "Text")
 	p := strings.ReplaceAll(fmt.Sprintf(manyFile, tinyModel(t)), "read-jsonl:      { path: documents.jsonl }", "task: { samples: 6, tokens: 200 }")
+	p = strings.ReplaceAll(p, "out/answers.jsonl", `"${OUT}"`)
 	write(t, filepath.Join(dir, "p.yaml"), strings.ReplaceAll(p, "{{.Fields.n}}", ""))
 	if _, stderr, code := headinfer(t, dir, "submit", "p.yaml", "--no-wait"); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	working := beside(t, dir, "work")
+	q, err := queue.Connect(t.Context(), queue.Server{URL: url}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := q.Find(t.Context(), "p")
+	if err != nil || len(begun.Variables) != 2 || begun.Variables["OUT"] != hidden("OUT", "out/answers.jsonl") || begun.Variables["PREFIX"] != "Text" {
+		t.Errorf("the server sees %v, %v", begun.Variables, err)
+	}
+	t.Setenv("OUT", "out/others.jsonl")
+	fails(t, dir, exitUsage, "other values of environment variables", "submit", "p.yaml")
+	t.Setenv("OUT", "out/answers.jsonl")
+	working := spawn(t, dir, "work")
 	eventually(t, func() bool { _, _, code := headinfer(t, dir, "submit", "p.yaml"); return code == 0 })
 	if code := working.ends(t, patience); code != 0 {
 		t.Fatalf("work: exit code %d: %s", code, &working.out)
@@ -117,6 +133,32 @@ func TestQueueScores(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(dir, "out/answers.jsonl"))
 	if n := strings.Count(string(data), `"score":`); err != nil || n == 0 || n != strings.Count(string(data), "\n") {
 		t.Errorf("%d scores in %s, %v", n, data, err)
+	}
+
+	// As if submit had been killed with complete outputs.
+	if _, err := q.Create(t.Context(), begun, false); err != nil {
+		t.Fatal(err)
+	}
+	working = spawn(t, dir, "work")
+	if stdout, stderr, code := headinfer(t, dir, "submit", "p.yaml"); code != 0 || !strings.Contains(stdout, "is complete") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if code := working.ends(t, patience); code != 0 {
+		t.Errorf("work: exit code %d: %s", code, &working.out)
+	}
+	if now, err := q.Find(t.Context(), "p"); err != nil || !now.Complete {
+		t.Errorf("the run is %+v, %v", now, err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+	// Without its server, complete outputs are complete.
+	t.Setenv("NATS_URL", "nats://u:secret@127.0.0.1:1")
+	if stdout, stderr, code := headinfer(t, dir, "submit", "p.yaml"); code != 0 || !strings.Contains(stdout, "is complete") || strings.Contains(stderr, "secret") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if stdout, _, _ := headinfer(t, dir, "submit", "--help"); strings.Contains(stdout, "secret") {
+		t.Errorf("--help shows a password: %s", stdout)
 	}
 }
 
@@ -131,7 +173,7 @@ func TestQueueInterrupted(t *testing.T) {
 	dead := corpus(t, r, filepath.Join(dir, "documents.jsonl"), 400)
 	write(t, filepath.Join(dir, "p.yaml"), fmt.Sprintf(manyFile, tinyModel(t)))
 	want := plain(t, dir, dead)
-	submitting := beside(t, dir, "submit", "p.yaml")
+	submitting := spawn(t, dir, "submit", "p.yaml")
 	interrupt := func(p *process, why string) {
 		t.Helper()
 		if err := p.Process.Signal(os.Interrupt); err != nil {
@@ -142,11 +184,11 @@ func TestQueueInterrupted(t *testing.T) {
 		}
 	}
 	time.Sleep(300 * time.Millisecond)
-	working := beside(t, dir, "work")
+	working := spawn(t, dir, "work")
 	time.Sleep(500 * time.Millisecond)
 	interrupt(working, "go to other workers")
 	interrupt(submitting, "submitting again writes their answers")
-	submitting = beside(t, dir, "submit", "p.yaml")
+	submitting = spawn(t, dir, "submit", "p.yaml")
 	eventually(t, func() bool { _, _, code := headinfer(t, dir, "work"); return code == 0 && submitting.ended() })
 	if code := submitting.ends(t, patience); code != exitDeadLetters {
 		t.Errorf("exit code %d: %s", code, &submitting.out)

@@ -56,10 +56,10 @@ but for the documents in the dead letters, 130 interrupted.`,
 	f := c.Flags()
 	f.StringVar(&s.name, "run", "", "the run's name, which workers go by (by default the pipeline file's)")
 	f.BoolVar(&s.noWait, "no-wait", false, "end when all documents are in the queue; submit again to write the answers")
-	f.IntVar(&s.replicas, "replicas", 0, "copies of the queue in a cluster; 0 is 3 where there are so many servers")
+	f.IntVar(&s.replicas, "replicas", 0, "copies of the queue in a cluster; 0 is 3 where there are so many servers, or what the run has")
 	f.IntVar(&s.depth, "depth", 4096, "most documents in the queue at a time")
-	f.DurationVar(&s.ackWait, "ack-wait", 30*time.Second, "after how long without a sign of life a worker's documents go to others")
-	f.IntVar(&s.tries, "deliveries", 5, "to how many workers a document is given, if each of them dies with it, before it goes to the dead letters")
+	f.DurationVar(&s.ackWait, "ack-wait", 0, fmt.Sprintf("after how long without a sign of life a worker's documents go to others; 0 is %v, or what the run has", queue.DefaultAckWait))
+	f.IntVar(&s.tries, "deliveries", 0, fmt.Sprintf("how many workers may die with a document before it goes to the dead letters; 0 is %d, or what the run has", queue.DefaultDeliveries))
 	f.BoolVar(&s.asJSON, "json", false, "print the report as JSON")
 	f.StringVar(&s.letters, "dead-letters", "out/dead-letters.jsonl", "where documents that could not be processed are listed, with the reason (a list of an earlier run is removed)")
 	f.BoolVar(&s.again.corpus.Restart, "restart", false, "start over, whatever earlier runs have answered")
@@ -73,10 +73,10 @@ func (s *submission) check() error {
 	switch {
 	case s.depth < 1:
 		return usage(fmt.Errorf("--depth is %d; expected at least 1", s.depth))
-	case s.ackWait < time.Second:
-		return usage(fmt.Errorf("--ack-wait is %v; expected at least 1s", s.ackWait))
-	case s.tries < 1:
-		return usage(fmt.Errorf("--deliveries is %d; expected at least 1", s.tries))
+	case s.ackWait < time.Second && s.ackWait != 0:
+		return usage(fmt.Errorf("--ack-wait is %v; expected at least 1s, or 0", s.ackWait))
+	case s.tries < 0:
+		return usage(fmt.Errorf("--deliveries is %d; expected at least 1, or 0", s.tries))
 	case s.replicas < 0 || s.replicas > 5:
 		return usage(fmt.Errorf("--replicas is %d; expected 1 to 5, or 0", s.replicas))
 	}
@@ -100,6 +100,9 @@ func (s *submission) run(c *cobra.Command, file string) error {
 		return usage(err)
 	}
 	if complete != nil {
+		if err := s.end(ctx, record, p); err != nil {
+			s.log.Warn().Err(err).Str("run", record.Name).Msg("the outputs are complete; whether workers still wait for the run could not be found out")
+		}
 		return printComplete(c.OutOrStdout(), complete, s.asJSON)
 	}
 	record.Replicas, record.AckWait, record.Deliveries = s.replicas, s.ackWait, s.tries
@@ -124,6 +127,24 @@ func (s *submission) run(c *cobra.Command, file string) error {
 	return err
 }
 
+// end ends the run on the server, if it is there still: the submission that
+// completed the outputs may have been killed before it came to that.
+func (s *submission) end(ctx context.Context, record queue.Record, p *parted) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	print, err := fingerprint(p.Model.Path)
+	if err != nil {
+		return err
+	}
+	record.Model = print.Value
+	q, err := s.connect(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	return q.End(ctx, record)
+}
+
 // submit does all that follows once the queue can be reached. The report is nil
 // if nothing was submitted.
 func (s *submission) submit(ctx context.Context, q *queue.Queue, record queue.Record, p *parted, dead *deadLetters, watch *progress) (report *submitted, err error) {
@@ -145,6 +166,9 @@ func (s *submission) submit(ctx context.Context, q *queue.Queue, record queue.Re
 	before, after, err := s.build(p, engine, dead, &job)
 	if err != nil {
 		return nil, usage(err)
+	}
+	if err := errors.Join(engine.Begin(), dead.begin()); err != nil {
+		return nil, usage(errors.Join(err, before.Close(), after.Close()))
 	}
 	run, err := q.Create(ctx, record, s.again.corpus.Restart)
 	if _, changed := errors.AsType[*queue.ChangedError](err); changed && s.again.corpus.AcceptChanges {

@@ -84,11 +84,7 @@ func (w *worker) run(ctx context.Context, name string, watch *progress) (*summar
 		w.log.Info().Str("run", record.Name).Msg("the run is complete")
 		return nil, nil
 	}
-	sets := append(append([]string(nil), record.Sets...), w.all()...)
-	p, err := part(record.File+" of run "+record.Name, record.Pipeline, sets, func(variable string) (string, bool) {
-		value, set := record.Variables[variable]
-		return value, set
-	})
+	p, err := partOf(record, w.all())
 	if err != nil {
 		return nil, err
 	}

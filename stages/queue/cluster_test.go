@@ -20,9 +20,13 @@ func TestServerLost(t *testing.T) {
 	}
 	cluster := queuetest.Start(t, 3)
 	q := connect(t, cluster.URL())
+	begin(t, q, record("small")) // on one server, as is the list of runs then
 	r := record("lost")
 	r.Replicas, r.Deliveries = 3, 10
 	run := begin(t, q, r)
+	if s, err := q.js.Stream(t.Context(), "KV_"+bucket); err != nil || s.CachedInfo().Config.Replicas != 3 {
+		t.Errorf("the list of runs has not as many copies as the run, %v", err)
+	}
 	const many = 200
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
@@ -73,6 +77,11 @@ func TestServerLost(t *testing.T) {
 		if err := r.Commit(ctx); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// A server that is down takes no copy away.
+	r.Replicas = 0
+	if again, err := q.Create(ctx, r, false); err != nil || again.Replicas != 3 {
+		t.Errorf("gone on with, the run has %d copies, %v", again.Replicas, err)
 	}
 	if err := run.Complete(ctx); err != nil {
 		t.Error(err)

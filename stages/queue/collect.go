@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,29 +19,31 @@ type Collector struct {
 	run      *Run
 	consumer jetstream.Consumer
 	batch    jetstream.MessageBatch
-	last     time.Time // when the consumer was last known to be ours
+	last     time.Time    // when the consumer was last known to be there
+	hand     atomic.Int64 // results taken from the server and not committed
 }
 
 // ErrTakenOver says that another process collects the run's answers now.
 var ErrTakenOver = errors.New("another headinfer submit has taken over the run")
 
-// sessionKey is the consumer's metadata that says whose it is.
-const sessionKey = "headinfer-session"
-
 // Collect begins to take answers, from the first that is not committed.
 func (r *Run) Collect(ctx context.Context) (*Collector, error) {
 	c := &Collector{run: r}
 	err := r.q.retry(ctx, fmt.Sprintf("collecting the answers of run %q", r.Name), func(ctx context.Context) error {
-		// An earlier collector's answers would otherwise come back only when the
-		// server has waited for its acknowledgements.
-		err := r.q.js.DeleteConsumer(ctx, r.answerStream(), collector)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
+		// What an earlier collector has not committed would otherwise come back only
+		// when the server has waited for its acknowledgements.
+		if err := r.removeCollectors(ctx); err != nil {
 			return err
 		}
+		var err error
+		// A name of its own: what the earlier one asks and acknowledges is for nobody.
 		c.consumer, err = r.q.js.CreateConsumer(ctx, r.answerStream(), jetstream.ConsumerConfig{
-			Durable: collector, AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckWait: time.Hour, MaxDeliver: -1, MaxAckPending: -1, Metadata: map[string]string{sessionKey: r.session},
+			Durable: collector + "-" + newID(), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
+			AckWait: time.Hour, MaxDeliver: -1, MaxAckPending: -1,
 		})
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == secondReader {
+			return errors.New("another collector came between") // to be removed in its turn
+		}
 		return err
 	})
 	if err != nil {
@@ -50,10 +53,33 @@ func (r *Run) Collect(ctx context.Context) (*Collector, error) {
 	return c, nil
 }
 
+// removeCollectors ends the collectors that there are.
+func (r *Run) removeCollectors(ctx context.Context) error {
+	s, err := r.q.js.Stream(ctx, r.answerStream())
+	if err != nil {
+		return err
+	}
+	var names []string
+	all := s.ConsumerNames(ctx)
+	for name := range all.Name() {
+		names = append(names, name)
+	}
+	if err := all.Err(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := s.DeleteConsumer(ctx, name)
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Result is an answer or a dead letter, in the stream until Commit.
 type Result struct {
 	Data   []byte
-	run    *Run
+	from   *Collector
 	msg    jetstream.Msg
 	object string
 }
@@ -67,17 +93,19 @@ func (c *Collector) Next(ctx context.Context) (*Result, error) {
 		}
 		if msg != nil {
 			c.last = time.Now()
+			c.hand.Add(1)
 			data, err := c.run.data(ctx, msg)
 			if _, lost := errors.AsType[*LostError](err); lost {
 				// Its document will be found to have no answer, and done again.
+				c.hand.Add(-1)
 				if err := msg.Ack(); err != nil {
 					return nil, err
 				}
 				continue
 			}
-			return &Result{data, c.run, msg, msg.Headers().Get(objectHeader)}, err
+			return &Result{data, c, msg, msg.Headers().Get(objectHeader)}, err
 		}
-		if time.Since(c.last) > idle {
+		if err != nil || time.Since(c.last) > idle {
 			if err := c.ours(ctx); err != nil {
 				return nil, err
 			}
@@ -115,45 +143,49 @@ func (c *Collector) fetch(ctx context.Context) (jetstream.Msg, error) {
 	return nil, err
 }
 
-// Pending returns how many answers the server has not sent yet.
+// Pending returns how many answers the server has not sent yet, with those that
+// it has sent and that are not committed.
 func (c *Collector) Pending(ctx context.Context) (n uint64, err error) {
+	hand := uint64(max(c.hand.Load(), 0))
 	err = c.run.q.retry(ctx, "the state of stream "+c.run.answerStream(), func(ctx context.Context) error {
 		info, err := c.consumer.Info(ctx)
 		if err == nil {
-			n = info.NumPending
+			n = info.NumPending + hand
 		}
 		return err
 	})
 	return n, err
 }
 
-// ours makes sure that the consumer is still this process's.
+// ours makes sure that the consumer, which a new collector removes, is still there.
 func (c *Collector) ours(ctx context.Context) error {
 	err := c.run.q.retry(ctx, "the collector's place", func(ctx context.Context) error {
-		now, err := c.run.q.js.Consumer(ctx, c.run.answerStream(), collector)
-		if err != nil {
-			return err
-		}
-		if now.CachedInfo().Config.Metadata[sessionKey] != c.run.session {
-			return ErrTakenOver
-		}
-		return nil
+		_, err := c.consumer.Info(ctx)
+		return err
 	})
-	for _, gone := range []error{jetstream.ErrConsumerNotFound, jetstream.ErrConsumerDoesNotExist, jetstream.ErrStreamNotFound} {
-		if errors.Is(err, gone) {
-			return fmt.Errorf("run %q: %w", c.run.Name, ErrTakenOver)
-		}
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		c.last = time.Now()
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return c.run.gone(ctx, c.run.answerStream())
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDoesNotExist):
+		return fmt.Errorf("run %q: %w", c.run.Name, ErrTakenOver)
 	}
 	return err
 }
 
 // Commit takes the result out of the stream, when it is safe elsewhere.
 func (r *Result) Commit(ctx context.Context) error {
-	if r.object != "" {
-		r.run.removeObject(ctx, r.object)
+	r.from.hand.Add(-1)
+	if r.object == "" {
+		return r.msg.Ack()
 	}
-	return r.msg.Ack()
+	// The object after its message: a collector that has taken over may want it. A
+	// message whose removal is not confirmed comes again, and its key is refused.
+	once, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	if err := r.msg.DoubleAck(once); err == nil {
+		r.from.run.removeObject(ctx, r.object)
+	}
+	return nil
 }

@@ -28,9 +28,10 @@ type Queue struct {
 	warn   func(what string, err error)
 }
 
-// Connect reaches the server, or one of its cluster, within half a minute, in which
-// a cluster can choose new leaders. warn is told of calls that are being tried again;
-// nil ignores them.
+// Connect reaches the server, or one of its cluster: one that does not listen is an
+// error at once, and one whose JetStream does not answer is waited for, half a minute,
+// in which a cluster can choose new leaders. warn is told of calls that are being
+// tried again; nil ignores them.
 func Connect(ctx context.Context, s Server, warn func(what string, err error)) (*Queue, error) {
 	if warn == nil {
 		warn = func(string, error) {}
@@ -49,7 +50,7 @@ func Connect(ctx context.Context, s Server, warn func(what string, err error)) (
 	if s.CA != "" {
 		options = append(options, nats.RootCAs(s.CA))
 	}
-	conn, err := nats.Connect(s.URL, options...)
+	conn, err := dial(ctx, s, options)
 	if err != nil {
 		return nil, fmt.Errorf("NATS server %s: %w", s, err)
 	}
@@ -74,6 +75,33 @@ func Connect(ctx context.Context, s Server, warn func(what string, err error)) (
 	return q, nil
 }
 
+// dial is nats.Connect until ctx ends.
+func dial(ctx context.Context, s Server, options []nats.Option) (*nats.Conn, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	type dialed struct {
+		conn *nats.Conn
+		err  error
+	}
+	done := make(chan dialed, 1)
+	go func() {
+		conn, err := nats.Connect(s.URL, options...)
+		done <- dialed{conn, err}
+	}()
+	select {
+	case d := <-done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		go func() {
+			if d := <-done; d.conn != nil {
+				d.conn.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
 // replicas is how many copies there are best: three in a cluster that has so many
 // servers.
 func (q *Queue) replicas() int {
@@ -93,13 +121,37 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// String writes the server's addresses without passwords.
+// check refuses addresses that would be taken for others than they are meant
+// for. What cannot be read is not repeated: it may hold a password.
+func (s Server) check() error {
+	for i, one := range strings.Split(s.URL, ",") {
+		if one = strings.TrimSpace(one); !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err == nil && !strings.Contains(one, "@") {
+			continue
+		}
+		if err != nil || u.User == nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+			return fmt.Errorf("address %d cannot be read; expected nats://HOST:PORT or nats://USER:PASSWORD@HOST:PORT, with %%XX for what is no letter or digit in a user or password", i+1)
+		}
+	}
+	return nil
+}
+
+// String writes the server's addresses without users, passwords and tokens,
+// whether or not they can be read.
 func (s Server) String() string {
 	all := strings.Split(s.URL, ",")
 	for i, one := range all {
-		if u, err := url.Parse(strings.TrimSpace(one)); err == nil {
-			all[i] = u.Redacted()
+		one = strings.TrimSpace(one)
+		if at := strings.LastIndex(one, "@"); at >= 0 {
+			scheme, _, there := strings.Cut(one[:at], "://")
+			if one = "***" + one[at:]; there {
+				one = scheme + "://" + one
+			}
 		}
+		all[i] = one
 	}
 	return strings.Join(all, ",")
 }

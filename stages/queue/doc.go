@@ -10,7 +10,8 @@
 //
 //	headinfer-NAME-ID-work      stream, work queue: a message a document; gone when it is acknowledged
 //	headinfer-NAME-ID-answers   stream, work queue: a message an answer or dead letter; gone when the collector has it
-//	headinfer-NAME-ID           object store: documents and answers too large for a message
+//	headinfer-NAME-ID           object store: documents and answers too large for a message, and an
+//	                            empty object for each delivery that a worker has outlived
 //
 // all in files, with as many replicas as the run asks for. [Run.Complete]
 // removes the three and leaves the record, which tells workers to go.
@@ -21,7 +22,8 @@
 // on a subject while the first is there: a document is in the queue once, waiting
 // or held, however often and by whomever it is submitted. A worker that holds a
 // document says so every third of [Record.AckWait]; when it no longer does, the
-// document goes to another. An answer's message id is the answer's key and the
+// document goes to another. A document is given up when [Record.Deliveries] workers
+// have died with it: deliveries that ended otherwise are noted and do not count. An answer's message id is the answer's key and the
 // number of the document's message, so that the server drops what is published
 // twice within [duplicates]; what comes later, the collector must refuse by key.
 // A worker acknowledges a document after the server has confirmed its answers,

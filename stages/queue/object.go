@@ -17,7 +17,9 @@ import (
 // objectHeader names the object that holds what a message stands for.
 const objectHeader = "Headinfer-Object"
 
-// copying is how long a try to bring an object to or from the server may take.
+// copying is how long the first try to bring an object to or from the server may
+// take. Each further one may take twice as long, so that one of them is enough
+// however slow the way is.
 const copying = 5 * time.Minute
 
 // token makes a subject's word, or an object's name, of any text.
@@ -29,7 +31,7 @@ func token(text string) string {
 // putObject stores data under a name, unless it is there already: writing over
 // an object would take it from a worker that reads it.
 func (r *Run) putObject(ctx context.Context, name string, data []byte) error {
-	sum := sha256.Sum256(data)
+	sum, patience := sha256.Sum256(data), copying
 	return r.q.retry(ctx, "storing a large text", func(once context.Context) error {
 		info, err := r.objects.GetInfo(once, name)
 		if err == nil && info.Size == uint64(len(data)) {
@@ -41,8 +43,9 @@ func (r *Run) putObject(ctx context.Context, name string, data []byte) error {
 		if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 			return err
 		}
-		long, cancel := context.WithTimeout(ctx, copying)
+		long, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
+		patience = longer(patience)
 		_, err = r.objects.PutBytes(long, name, data)
 		return err
 	})
@@ -55,9 +58,11 @@ func (r *Run) data(ctx context.Context, m jetstream.Msg) ([]byte, error) {
 		return m.Data(), nil
 	}
 	var data []byte
+	patience := copying
 	err := r.q.retry(ctx, "fetching a large text", func(context.Context) (err error) {
-		long, cancel := context.WithTimeout(ctx, copying)
+		long, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
+		patience = longer(patience)
 		data, err = r.objects.GetBytes(long, name)
 		return err
 	})
@@ -66,6 +71,9 @@ func (r *Run) data(ctx context.Context, m jetstream.Msg) ([]byte, error) {
 	}
 	return data, err
 }
+
+// longer is twice as long, up to a day.
+func longer(patience time.Duration) time.Duration { return min(2*patience, 24*time.Hour) }
 
 // LostError says that a message's text is not in the object store.
 type LostError struct{ Object string }

@@ -189,41 +189,6 @@ func TestCollectAgain(t *testing.T) {
 	}
 }
 
-// TestHeld checks that a document stays with a worker that lives, goes on to
-// another when it does not, and is given up in the end.
-func TestHeld(t *testing.T) {
-	q := connect(t, queuetest.Start(t, 1).URL())
-	run := begin(t, q, record("held"))
-	submit(t, run, "a", []byte("x"))
-	dead, live := work(t, run), work(t, run)
-	take(t, dead)
-	dead.stop() // as if it were killed: nothing is heard of it any more
-	dead.beating.Wait()
-	start := time.Now()
-	if ticket := take(t, live); ticket.ID != "a" || ticket.Err != nil {
-		t.Fatalf("taken: %+v", ticket)
-	}
-	if took := time.Since(start); took > 8*time.Second {
-		t.Errorf("a dead worker's document came after %v", took)
-	}
-	// Three times as long as the server waits.
-	ctx, cancel := context.WithTimeout(t.Context(), 3*run.AckWait)
-	defer cancel()
-	third := work(t, run)
-	if ticket, err := third.Take(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("a document that is held was given to another: %+v, %v", ticket, err)
-	}
-	if err := live.Close(); err != nil { // gives it back
-		t.Error(err)
-	}
-	if ticket := take(t, third); ticket.Err == nil || !strings.Contains(ticket.Err.Error(), "given to a worker 2 times") {
-		t.Fatalf("after two deliveries: %+v", ticket)
-	}
-	if err := third.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestLarge checks texts that do not fit into a message.
 func TestLarge(t *testing.T) {
 	q := connect(t, queuetest.Start(t, 1).URL())

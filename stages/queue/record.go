@@ -1,13 +1,14 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,16 +28,32 @@ type Record struct {
 	File      string            `json:"file"`     // the pipeline file's name, for messages
 	Pipeline  string            `json:"pipeline"` // its text
 	Sets      []string          `json:"sets,omitempty"`
-	Variables map[string]string `json:"variables,omitempty"` // that the text names
+	Variables map[string]string `json:"variables,omitempty"` // that the text names; none when it is complete
 	Model     string            `json:"model"`               // the model's fingerprint
 	Program   string            `json:"program"`             // its version
-	Created   time.Time         `json:"created"`
-	Replicas  int               `json:"replicas"` // 0 asks for what suits the servers
+	Created   time.Time         `json:"created"`             // when the run began
+	// Of these, 0 asks for what the run has, or where it begins for what suits the
+	// servers, DefaultAckWait and DefaultDeliveries.
+	Replicas int `json:"replicas"`
 	// AckWait is how long a document may go without a sign of life from the
-	// worker that holds it. Deliveries is how often it is given to a worker
-	// before it is given up.
+	// worker that holds it. Deliveries is how many workers may die with it before
+	// it is given up.
 	AckWait    time.Duration `json:"ack_wait_ns"`
 	Deliveries int           `json:"deliveries"`
+}
+
+// What a run has where nothing else is asked for.
+const (
+	DefaultAckWait    = 30 * time.Second
+	DefaultDeliveries = 5
+)
+
+// settle gives r what it asks for with 0: what an earlier record has, or the
+// servers suggest.
+func (r *Record) settle(old Record, replicas int) {
+	r.Replicas = cmp.Or(r.Replicas, old.Replicas, replicas)
+	r.AckWait = cmp.Or(r.AckWait, old.AckWait, DefaultAckWait)
+	r.Deliveries = cmp.Or(r.Deliveries, old.Deliveries, DefaultDeliveries)
 }
 
 var runName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
@@ -78,36 +95,58 @@ var ErrNoRun = errors.New("no such run")
 func (r Record) changes(now Record) []string {
 	var what []string
 	for _, part := range []struct {
-		name     string
-		old, now any
+		name string
+		same bool
 	}{
-		{"the pipeline", r.Pipeline, now.Pipeline}, {"--set", fmt.Sprint(r.Sets), fmt.Sprint(now.Sets)},
-		{"environment variables", fmt.Sprint(r.Variables), fmt.Sprint(now.Variables)}, {"the model", r.Model, now.Model},
+		{"the pipeline", r.Pipeline == now.Pipeline}, {"--set", slices.Equal(r.Sets, now.Sets)},
+		{"environment variables", maps.Equal(r.Variables, now.Variables)}, {"the model", r.Model == now.Model},
 	} {
-		if !reflect.DeepEqual(part.old, part.now) {
+		if !part.same {
 			what = append(what, part.name)
 		}
 	}
 	return what
 }
 
-// store returns the bucket of records, which create makes if it is not there.
-func (q *Queue) store(ctx context.Context, create bool, replicas int) (kv jetstream.KeyValue, err error) {
+// store returns the bucket of records.
+func (q *Queue) store(ctx context.Context) (kv jetstream.KeyValue, err error) {
 	err = q.retry(ctx, "the list of runs", func(ctx context.Context) (err error) {
 		kv, err = q.js.KeyValue(ctx, bucket)
-		if create && errors.Is(err, jetstream.ErrBucketNotFound) {
-			kv, err = q.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-				Bucket: bucket, Description: "headinfer's runs", Storage: jetstream.FileStorage, Replicas: replicas,
-			})
-		}
 		return err
 	})
 	return kv, err
 }
 
+// makeStore makes the bucket of records, or gives it as many replicas as the run
+// has that has most.
+func (q *Queue) makeStore(ctx context.Context, replicas int) (kv jetstream.KeyValue, err error) {
+	err = q.retry(ctx, "the list of runs", func(ctx context.Context) (err error) {
+		kv, err = q.js.KeyValue(ctx, bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			kv, err = q.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket: bucket, Description: "headinfer's runs", Storage: jetstream.FileStorage, Replicas: replicas,
+			})
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		s, err := q.js.Stream(ctx, "KV_"+bucket)
+		if err != nil {
+			return err
+		}
+		if c := s.CachedInfo().Config; c.Replicas < replicas {
+			c.Replicas = replicas
+			_, err = q.js.UpdateStream(ctx, c)
+		}
+		return err
+	})
+	return kv, needsServers(err)
+}
+
 // Runs returns all records, by name.
 func (q *Queue) Runs(ctx context.Context) ([]Record, error) {
-	kv, err := q.store(ctx, false, 0)
+	kv, err := q.store(ctx)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil, nil
 	}
@@ -152,7 +191,7 @@ func (q *Queue) Find(ctx context.Context, name string) (Record, error) {
 }
 
 func (q *Queue) find(ctx context.Context, name string) (r Record, revision uint64, err error) {
-	kv, err := q.store(ctx, false, 0)
+	kv, err := q.store(ctx)
 	if err == nil {
 		err = q.retry(ctx, fmt.Sprintf("the record of run %q", name), func(ctx context.Context) error {
 			entry, err := kv.Get(ctx, name)

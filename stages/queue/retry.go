@@ -46,8 +46,13 @@ func (q *Queue) retry(ctx context.Context, what string, f func(ctx context.Conte
 	}
 }
 
-// needsCluster is the server's code for replicas without a cluster.
-const needsCluster = 10074
+// The server's codes of some refusals.
+const (
+	needsCluster = 10074 // replicas without a cluster
+	wrongLast    = 10071 // a record has changed meanwhile
+	secondReader = 10099 // a work queue's stream has a consumer already
+	storeFailed  = 10077 // a stream does not take a message
+)
 
 // refused reports whether trying again is of no use.
 func refused(err error) bool {
@@ -56,7 +61,7 @@ func refused(err error) bool {
 		nats.ErrMaxPayload, nats.ErrInvalidArg, nats.ErrBadSubject,
 		jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount, jetstream.ErrInvalidStreamName,
 		jetstream.ErrInvalidKey, jetstream.ErrKeyNotFound, jetstream.ErrKeyExists, jetstream.ErrBucketNotFound,
-		jetstream.ErrObjectNotFound, ErrTakenOver,
+		jetstream.ErrObjectNotFound, ErrTakenOver, ErrGone, ErrNoRun,
 	} {
 		if errors.Is(err, final) {
 			return true
@@ -75,6 +80,3 @@ func perSubject(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == storeFailed && api.Description == "maximum messages per subject exceeded"
 }
-
-// storeFailed is the server's code for a message that a stream does not take.
-const storeFailed = 10077

@@ -41,36 +41,35 @@ func (q *Queue) Create(ctx context.Context, r Record, anew bool) (*Run, error) {
 	if err := CheckName(r.Name); err != nil {
 		return nil, err
 	}
-	if r.Replicas == 0 {
-		r.Replicas = q.replicas()
-	}
 	ctx, cancel := context.WithTimeout(ctx, starting)
 	defer cancel()
-	kv, err := q.store(ctx, true, r.Replicas)
-	if err != nil {
-		return nil, err
-	}
 	old, revision, err := q.find(ctx, r.Name)
 	switch {
 	case errors.Is(err, ErrNoRun):
-		revision = 0
+		old, revision = Record{}, 0
 	case err != nil:
 		return nil, err
 	case !old.Complete && !anew:
 		if what := old.changes(r); len(what) > 0 {
 			return nil, &ChangedError{r.Name, what}
 		}
-		old.AckWait, old.Deliveries, old.Replicas = r.AckWait, r.Deliveries, r.Replicas
-		r = old
-	case !old.Complete:
+	default:
+		// Also of a run that is complete: its end may have been cut short.
 		if err := q.remove(ctx, old); err != nil {
 			return nil, err
 		}
+		old = Record{}
 	}
-	if r.ID == "" || r.ID != old.ID {
-		r.ID = newID()
+	// A server that is down for now takes no replica from a run that goes on.
+	r.settle(old, q.replicas())
+	r.ID, r.Created, r.Complete = old.ID, old.Created, false
+	if r.ID == "" {
+		r.ID, r.Created = newID(), time.Now().UTC()
 	}
-	r.Complete = false
+	kv, err := q.makeStore(ctx, r.Replicas)
+	if err != nil {
+		return nil, err
+	}
 	// The record first: whatever ends this process, its streams can be found.
 	if err := q.put(ctx, kv, r, revision); err != nil {
 		return nil, err
@@ -85,7 +84,7 @@ func (q *Queue) put(ctx context.Context, kv jetstream.KeyValue, r Record, revisi
 	if err != nil {
 		return err
 	}
-	return q.retry(ctx, fmt.Sprintf("the record of run %q", r.Name), func(ctx context.Context) error {
+	err = q.retry(ctx, fmt.Sprintf("the record of run %q", r.Name), func(ctx context.Context) error {
 		var err error
 		if revision == 0 {
 			_, err = kv.Create(ctx, r.Name, value)
@@ -101,6 +100,10 @@ func (q *Queue) put(ctx context.Context, kv jetstream.KeyValue, r Record, revisi
 		}
 		return err
 	})
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == wrongLast || errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("another headinfer submit has begun or ended the run %q at the same time; submit again", r.Name)
+	}
+	return err
 }
 
 // make makes the streams, their consumers and the object store, or leaves them
@@ -139,10 +142,15 @@ func (r *Run) make(ctx context.Context) error {
 		})
 		return err
 	})
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == needsCluster {
-		err = fmt.Errorf("%w; ask for 1 replica, or connect to a cluster", err)
-	}
 	r.large = r.q.limit()
+	return needsServers(err)
+}
+
+// needsServers adds to the server's refusal of replicas what to do.
+func needsServers(err error) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == needsCluster {
+		return fmt.Errorf("%w; ask for 1 replica, or connect to a cluster", err)
+	}
 	return err
 }
 
@@ -166,16 +174,62 @@ func (r *Run) Complete(ctx context.Context) error {
 	if err != nil || now.ID != r.ID {
 		return err // begun anew by another: theirs is not ours to end
 	}
-	kv, err := r.q.store(ctx, false, 0)
+	kv, err := r.q.store(ctx)
 	if err != nil {
 		return err
 	}
-	now.Complete = true
+	now.Complete, now.Variables = true, nil // these may hold what is nobody's business
 	// The record first: a worker that finds no stream looks there.
 	if err := r.q.put(ctx, kv, now, revision); err != nil {
 		return err
 	}
 	return r.q.remove(ctx, r.Record)
+}
+
+// End completes the run of a record's name, if there is one, as one whose outputs
+// are complete: the process that completed them may not have come to that. A run
+// of something else stays.
+func (q *Queue) End(ctx context.Context, r Record) error {
+	now, err := q.Find(ctx, r.Name)
+	switch {
+	case errors.Is(err, ErrNoRun):
+		return nil
+	case err != nil:
+		return err
+	case now.Complete:
+		return q.remove(ctx, now)
+	case len(now.changes(r)) > 0:
+		return nil
+	}
+	return (&Run{Record: now, q: q}).Complete(ctx)
+}
+
+// over reports whether the run is complete, or was begun anew, and what its
+// record says now.
+func (r *Run) over(ctx context.Context) (Record, bool, error) {
+	now, err := r.q.Find(ctx, r.Name)
+	if errors.Is(err, ErrNoRun) {
+		return now, false, fmt.Errorf("%w: its record is gone, as if the server had lost its disk; submit it again", err)
+	}
+	return now, err == nil && (now.Complete || now.ID != r.ID), err
+}
+
+// ErrGone says that the server has lost what belongs to a run that is under way.
+var ErrGone = errors.New("the server no longer has the run's streams, as if it had lost its disk; what is written is safe, and submitting again goes on")
+
+// gone says why a stream of the run does not answer: nil if it may yet.
+func (r *Run) gone(ctx context.Context, stream string) error {
+	_, over, err := r.over(ctx)
+	switch {
+	case err != nil:
+		return err
+	case over:
+		return fmt.Errorf("run %q: %w", r.Name, ErrTakenOver)
+	}
+	if _, err := r.q.js.Stream(ctx, stream); errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("run %q: %w", r.Name, ErrGone)
+	}
+	return nil
 }
 
 // remove deletes a run's streams and objects.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,13 +23,16 @@ type Worker struct {
 	consumer jetstream.Consumer
 	mu       sync.Mutex
 	held     map[*Ticket]struct{}
+	record   atomic.Pointer[Record] // as last read: AckWait and Deliveries may change while the run goes on
+	sooner   chan struct{}          // wakes beat when they have
 	stop     context.CancelFunc
 	beating  sync.WaitGroup
 }
 
 // Work begins to take part in a run.
 func (r *Run) Work(ctx context.Context) (*Worker, error) {
-	w := &Worker{run: r, held: map[*Ticket]struct{}{}}
+	w := &Worker{run: r, held: map[*Ticket]struct{}{}, sooner: make(chan struct{}, 1)}
+	w.record.Store(&r.Record)
 	err := r.q.retry(ctx, fmt.Sprintf("taking part in the run %q", r.Name), func(ctx context.Context) (err error) {
 		w.consumer, err = r.q.js.Consumer(ctx, r.workStream(), workers)
 		return err
@@ -48,8 +52,11 @@ func (w *Worker) Close() error {
 	w.beating.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	once, cancel := context.WithTimeout(context.Background(), attempt)
+	defer cancel()
 	var err error
 	for t := range w.held {
+		w.run.survive(once, t.msg)
 		err = errors.Join(err, t.msg.Nak())
 	}
 	clear(w.held)
@@ -61,11 +68,10 @@ func (w *Worker) Close() error {
 
 // beat tells the server that the documents held are being worked on.
 func (w *Worker) beat(ctx context.Context) {
-	ticker := time.NewTicker(w.run.AckWait / 3)
-	defer ticker.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-time.After(w.record.Load().AckWait / 3):
+		case <-w.sooner:
 		case <-ctx.Done():
 			return
 		}
@@ -74,15 +80,34 @@ func (w *Worker) beat(ctx context.Context) {
 			_ = t.msg.InProgress() // one that is lost is followed by another
 		}
 		w.mu.Unlock()
+		once, cancel := context.WithTimeout(ctx, w.record.Load().AckWait/6)
+		_, _ = w.over(once) // for what has changed; Take says what is wrong
+		cancel()
 	}
+}
+
+// over reads the run's record, and reports whether the run is complete, or was
+// begun anew.
+func (w *Worker) over(ctx context.Context) (bool, error) {
+	now, over, err := w.run.over(ctx)
+	if err != nil || over {
+		return over, err
+	}
+	if before := w.record.Swap(&now); before.AckWait != now.AckWait {
+		select {
+		case w.sooner <- struct{}{}:
+		default:
+		}
+	}
+	return false, nil
 }
 
 // Ticket is a document that a worker holds until Done, or until the worker is closed.
 type Ticket struct {
 	ID   string // the document's
 	Data []byte // what was submitted
-	// Err is why there is no Data: the document was given to workers too often,
-	// or its large text is lost. It is to be answered with a dead letter.
+	// Err is why the document is to be answered with a dead letter: it was given to
+	// workers too often, or its large text, and so Data, is lost.
 	Err error
 
 	msg    jetstream.Msg
@@ -91,40 +116,45 @@ type Ticket struct {
 }
 
 // Take waits for a document. io.EOF says that the run is complete, or was begun
-// anew; a cancelled ctx's cause is returned.
+// anew; a cancelled ctx's cause is returned. A run whose streams are gone is
+// waited for, since submitting it again makes them; the error is ErrNoRun, wrapped,
+// if its record is gone as well.
 func (w *Worker) Take(ctx context.Context) (*Ticket, error) {
+	var since, warned time.Time // when asking began to fail, and was last spoken of
 	for {
 		msg, err := w.fetch(ctx)
 		switch {
 		case ctx.Err() != nil:
 			if msg != nil {
+				w.run.survive(context.WithoutCancel(ctx), msg)
 				_ = msg.Nak()
 			}
 			return nil, context.Cause(ctx)
 		case msg != nil:
 			return w.hold(ctx, msg)
 		}
-		over, findErr := w.run.over(ctx)
+		over, findErr := w.over(ctx)
 		switch {
 		case findErr != nil:
 			return nil, findErr
 		case over:
 			return nil, io.EOF
-		case err != nil:
-			if err := pause(ctx); err != nil {
-				return nil, err
+		case err == nil:
+			since = time.Time{}
+			continue
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > quiet && time.Since(warned) > repeatWarn:
+			warned = time.Now()
+			if gone := w.run.gone(ctx, w.run.workStream()); gone != nil {
+				err = gone
 			}
+			w.run.q.warn("taking a document", err)
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
 		}
 	}
-}
-
-// over reports whether the run is complete, or was begun anew.
-func (r *Run) over(ctx context.Context) (bool, error) {
-	now, err := r.q.Find(ctx, r.Name)
-	if errors.Is(err, ErrNoRun) {
-		return true, nil
-	}
-	return err == nil && (now.Complete || now.ID != r.ID), err
 }
 
 // fetch asks for one document; nil without an error is none within some seconds.
@@ -171,19 +201,72 @@ func (w *Worker) hold(ctx context.Context, msg jetstream.Msg) (*Ticket, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if given := int(meta.NumDelivered) - 1; t.Err == nil && given >= w.run.Deliveries {
-		t.Err = fmt.Errorf("it was given to a worker %d times, and none finished it: each ended, or was not heard of for %v", given, w.run.AckWait)
+	if t.Err != nil || meta.NumDelivered == 1 {
+		return t, nil
+	}
+	// Perhaps it comes again because AckWait is shorter than it was.
+	if _, err := w.over(ctx); err != nil {
+		return nil, err
+	}
+	now := w.record.Load()
+	deaths, err := w.run.deaths(ctx, meta, now.Deliveries)
+	if err != nil {
+		return nil, err
+	}
+	if deaths >= now.Deliveries {
+		t.Err = fmt.Errorf("it was given to a worker %d times, and none finished it: each ended, or was not heard of for %v", deaths, now.AckWait)
 	}
 	return t, nil
 }
 
 // Replace makes t stand for a later delivery of the same document: the server
 // gives out again what it has not heard of.
-func (t *Ticket) Replace(later *Ticket) {
-	later.letGo()
+func (t *Ticket) Replace(ctx context.Context, later *Ticket) {
+	t.worker.run.survive(ctx, t.letGo())
 	t.worker.mu.Lock()
 	defer t.worker.mu.Unlock()
+	delete(t.worker.held, later)
+	t.worker.held[t] = struct{}{}
 	t.msg = later.msg
+}
+
+// survived names the object that says that a worker has outlived a delivery of a
+// document: gave it back, or got it again.
+func survived(meta *jetstream.MsgMetadata, delivery uint64) string {
+	return fmt.Sprintf("survived-%d-%d", meta.Sequence.Stream, delivery)
+}
+
+// survive takes note of that, so that the delivery does not count. It is not tried
+// again: what is not noted brings the document nearer to being given up.
+func (r *Run) survive(ctx context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return
+	}
+	once, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	_, _ = r.objects.PutBytes(once, survived(meta, meta.NumDelivered), nil)
+}
+
+// deaths returns how many workers have had the document before, and did not
+// survive; enough is as far as it counts.
+func (r *Run) deaths(ctx context.Context, meta *jetstream.MsgMetadata, enough int) (n int, err error) {
+	if meta.NumDelivered <= uint64(enough) {
+		return int(meta.NumDelivered) - 1, nil
+	}
+	for delivery := uint64(1); delivery < meta.NumDelivered && n < enough; delivery++ {
+		err := r.q.retry(ctx, "the deliveries of a document", func(ctx context.Context) error {
+			_, err := r.objects.GetInfo(ctx, survived(meta, delivery))
+			return err
+		})
+		switch {
+		case errors.Is(err, jetstream.ErrObjectNotFound):
+			n++
+		case err != nil:
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // Publish gives back an answer, or a dead letter, and returns when the server
@@ -198,9 +281,12 @@ func (t *Ticket) Publish(ctx context.Context, key string, data []byte) error {
 	}
 	return r.q.retry(ctx, "giving back an answer", func(ctx context.Context) error {
 		_, err := r.q.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(r.answerStream()))
-		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
-			if over, err := r.over(ctx); over && err == nil {
+		if noStream(err) {
+			switch _, over, overErr := r.over(ctx); {
+			case over:
 				return nil
+			case errors.Is(overErr, ErrNoRun):
+				return overErr
 			}
 		}
 		return err
