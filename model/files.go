@@ -38,8 +38,9 @@ var configFields = func() map[string]bool {
 	return fields
 }()
 
-// nothingTwice refuses a config.json that has a key twice which is read: decoders
-// take the first, the last, or parts of both.
+// nothingTwice refuses a config.json, or its text_config, that has a key twice
+// which is read, with different values: decoders take the first, the last, or parts
+// of both.
 func nothingTwice(config []byte) error {
 	key, err := jsonfile.Repeated(config, func(key string) bool { return configFields[key] })
 	if err == nil && key != "" {
@@ -50,9 +51,5 @@ func nothingTwice(config []byte) error {
 
 // shorten keeps a damaged file's megabytes out of an error.
 func shorten(s string) string {
-	const most = 120
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
+	return jsonfile.Shorten(s)
 }

@@ -53,7 +53,11 @@ func (h *hfConfig) languageModel() (*hfConfig, error) {
 	if parts := h.named(); len(parts) == 0 || parts[0] != "text_config" {
 		return nil, fmt.Errorf("%s: text_config is missing, which says what the language model of model_type %q is", h.path, h.ModelType)
 	}
-	if err := jsonfile.Unmarshal(h.Text, &text); err != nil {
+	err := jsonfile.Unmarshal(h.Text, &text)
+	if err == nil {
+		err = nothingTwice(h.Text)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: text_config: %w", h.path, err)
 	}
 	if text.ModelType != "" && text.ModelType != "gemma3_text" {

@@ -136,6 +136,7 @@ func TestMultimodalRefusals(t *testing.T) {
 		{`"text_config": {`, `"text_config": null, "words_config": {`, "text_config is missing"},
 		{`"text_config": {`, `"text_config": 7, "words_config": {`, "text_config"},
 		{`"model_type": "gemma3_text"`, `"model_type": "llama"`, `text_config has model_type "llama"; expected gemma3_text`},
+		{`"head_dim": 16`, `"head_dim": 16, "head_dim": 17`, "text_config: head_dim is there twice"},
 		{`"model_type": "gemma3_text"`, `"vision_config": {}, "model_type": "gemma3_text"`, "a vision_config of its own"},
 		{`"head_dim": 16`, `"use_bidirectional_attention": true, "head_dim": 16`, "use_bidirectional_attention: true is not supported"},
 		{`"head_dim": 16`, `"hidden_activation": "relu", "head_dim": 16`, `hidden_activation "relu"`},

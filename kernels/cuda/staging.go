@@ -37,7 +37,8 @@ type staging struct {
 	mu     sync.Mutex // held while a weight is copied
 	stream *driver.Stream
 	halves [2]half
-	next   int // of the halves
+	next   int  // of the halves
+	refuse bool // the system pins no memory; asked again after close
 }
 
 // half is pinned memory, and the event of the last copy from it.
@@ -53,9 +54,13 @@ func (st *staging) copyIn(dst driver.Pointer, src []byte) error {
 	if err := st.openStream(); err != nil {
 		return err
 	}
-	// Where the system pins no memory, weights are copied all the same, slower.
-	if len(src) < stagedFrom || st.openHalves(halfBytes) != nil {
+	if len(src) < stagedFrom || st.refuse {
 		return st.direct(dst, src)
+	}
+	// Where the system pins no memory, weights are copied all the same, slower.
+	if err := st.openHalves(halfBytes); err != nil {
+		st.refuse = true
+		return errors.Join(st.closeHalves(), st.direct(dst, src))
 	}
 	return st.staged(dst, src)
 }
@@ -127,7 +132,13 @@ func (st *staging) close() error {
 	if st.stream == nil {
 		return nil
 	}
-	err := errors.Join(st.stream.Synchronize(), st.stream.Close())
+	err := errors.Join(st.stream.Synchronize(), st.closeHalves(), st.stream.Close())
+	st.stream, st.refuse = nil, false
+	return err
+}
+
+// closeHalves gives back what of them there is.
+func (st *staging) closeHalves() (err error) {
 	for i := range st.halves {
 		h := &st.halves[i]
 		if h.free != nil {
@@ -138,6 +149,6 @@ func (st *staging) close() error {
 		}
 		*h = half{}
 	}
-	st.stream, st.next = nil, 0
+	st.next = 0
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
 	"golang.org/x/sys/unix"
 
 	"headinfer/kernels"
@@ -232,6 +233,60 @@ func warmFile(b *testing.B, size int) []byte {
 type endless []byte
 
 func (e endless) Read(p []byte) (int, error) { return copy(p, e), nil }
+
+// stingy pins memory but for the second time it is asked.
+type stingy struct {
+	memory.Allocator
+	asked, held int
+}
+
+func (s *stingy) Allocate(bytes int) []byte {
+	if s.asked++; s.asked == 2 {
+		panic(errors.New("no more can be pinned"))
+	}
+	s.held++
+	return s.Allocator.Allocate(bytes)
+}
+
+func (s *stingy) Free(b []byte) {
+	s.held--
+	s.Allocator.Free(b)
+}
+
+// TestNotPinned checks that where the system pins too little, weights come to the
+// device all the same, and that it is asked once for all of them.
+func TestNotPinned(t *testing.T) {
+	const size = stagedFrom + 12345
+	d, r := openGPU(t, 1<<30), newRand(t)
+	to, err := d.Alloc(size, kernels.Weights, "the test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Free(to)
+	host := &stingy{Allocator: d.host}
+	st := &staging{context: d.context, pinned: host}
+	src := make([]byte, size)
+	for i, want := range []struct{ asked, held int }{{2, 0}, {2, 0}, {4, 2}} {
+		if i == 2 { // loading has ended and begins again
+			if err := st.close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		noise(r, src)
+		if err := st.copyIn(pointer(to.Data), src); err != nil {
+			t.Fatal(err)
+		}
+		if got := readBack(t, d, to.Data, size); !bytes.Equal(got, src) {
+			t.Errorf("weight %d is another on the device", i)
+		}
+		if host.asked != want.asked || host.held != want.held {
+			t.Errorf("after weight %d the system was asked %d times and %d halves are held; expected %+v", i, host.asked, host.held, want)
+		}
+	}
+	if err := st.close(); err != nil || host.held != 0 {
+		t.Errorf("%d halves are held at the end, %v", host.held, err)
+	}
+}
 
 // Prints how fast 1 GiB of a warm, mapped file gets to the device in weights of
 // some sizes: as the driver does it, and through halves of some sizes. limit is

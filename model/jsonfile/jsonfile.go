@@ -45,7 +45,7 @@ func explain(err error, size int) error {
 	case errors.As(err, &typ):
 		what := "it"
 		if typ.Field != "" {
-			what = shorten(typ.Field)
+			what = Shorten(typ.Field)
 		}
 		return fmt.Errorf("at byte %d of %d: %s is %s, and must be %s", typ.Offset, size, what, found(typ.Value), wanted(typ.Type))
 	}
@@ -81,7 +81,7 @@ func found(value string) string {
 	switch kind {
 	case "number":
 		if number != "" {
-			return "the number " + shorten(number)
+			return "the number " + Shorten(number)
 		}
 	case "array":
 		return "a list"
@@ -95,6 +95,9 @@ func found(value string) string {
 
 // wanted names what a Go type is in JSON.
 func wanted(t reflect.Type) string {
+	if t == reflect.TypeFor[json.Number]() {
+		return "a number"
+	}
 	switch t.Kind() {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		return "a whole number of at most 64 bits"
@@ -112,39 +115,50 @@ func wanted(t reflect.Type) string {
 	return "an object"
 }
 
-// shorten keeps a damaged file's megabytes out of an error.
-func shorten(s string) string {
-	const most = 120
-	if len(s) > most {
-		return s[:most] + "…"
+// Shorten keeps a damaged file's megabytes out of an error: text of more than 120
+// bytes ends before the rune that would not fit, and in "…".
+func Shorten(s string) string {
+	end := 120
+	if len(s) <= end {
+		return s
 	}
-	return s
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }
 
-// Repeated returns the first of some keys that the outermost object has twice,
-// of which decoders take the first, the last or both; "" if there is none. The
-// text must be JSON.
+// Repeated returns the first of some keys that the outermost object has twice with
+// different values, of which decoders take the first, the last or parts of both; ""
+// if there is none. The text must be JSON.
 func Repeated(data []byte, keys func(key string) bool) (string, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // or numbers that differ far behind the point were the same
 	if _, err := dec.Token(); err != nil {
 		return "", err
 	}
-	seen := map[string]bool{}
+	seen := map[string]any{}
 	for dec.More() {
 		t, err := dec.Token()
 		if err != nil {
 			return "", err
 		}
-		if key, ok := t.(string); ok && keys(key) {
-			if seen[key] {
-				return key, nil
+		key, ok := t.(string)
+		if !ok || !keys(key) {
+			var other json.RawMessage
+			if err := dec.Decode(&other); err != nil {
+				return "", err
 			}
-			seen[key] = true
+			continue
 		}
-		var value json.RawMessage
+		var value any
 		if err := dec.Decode(&value); err != nil {
 			return "", err
 		}
+		if before, twice := seen[key]; twice && !reflect.DeepEqual(before, value) {
+			return key, nil
+		}
+		seen[key] = value
 	}
 	return "", nil
 }

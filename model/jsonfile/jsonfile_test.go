@@ -1,8 +1,11 @@
 package jsonfile
 
 import (
+	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestUnmarshal(t *testing.T) {
@@ -17,6 +20,7 @@ func TestUnmarshal(t *testing.T) {
 		List  []string       `json:"list"`
 		Inner inner          `json:"inner"`
 		Map   map[string]int `json:"map"`
+		Exact json.Number    `json:"exact"`
 	}
 	for text, want := range map[string]string{
 		`{"text": "é", "whole": -3, "real": 1e3, "flag": true, "list": null, "inner": {"numbers": [1]}, "map": {"a": 1}, "other": []}`: "",
@@ -37,6 +41,7 @@ func TestUnmarshal(t *testing.T) {
 		`{"list": {"a": 1}}`:                    "list is an object, and must be a list",
 		`{"list": true}`:                        "list is true or false, and must be a list",
 		`{"inner": {"numbers": [1, "2"]}}`:      "inner.numbers is a string, and must be a number",
+		`{"exact": []}`:                         "exact is a list, and must be a number",
 		`{"map": [1]}`:                          "map is a list, and must be an object",
 		"\xef\xbb\xbf{}":                        "it begins with a byte order mark; save it as UTF-8 without one",
 		"\xfe\xff\x00{\x00}":                    "it is UTF-16; save it as UTF-8",
@@ -59,7 +64,9 @@ func TestRepeated(t *testing.T) {
 	keys := func(key string) bool { return key != "free" }
 	for text, want := range map[string]string{
 		`{"a": {"a": 1, "b": 2}, "b": [{"a": 1}], "c": "a"}`: "",
-		`{"a": 1, "b": 2, "a": 1}`:                           "a",
+		`{"a": 1, "b": 2, "a": 3}`:                           "a",
+		`{"a": {"b": [1]}, "a": {"b": [2]}}`:                 "a",
+		`{"a": {"b": [1]}, "a": { "b": [1] }, "b": null}`:    "",
 		`{"a": 1, "\u0061": 2}`:                              "a",
 		`{"free": 1, "free": 2, "A": 1, "a": 2}`:             "",
 		`null`:                                               "",
@@ -71,6 +78,21 @@ func TestRepeated(t *testing.T) {
 	for _, text := range []string{"", `{"a": `, `{"a"`} {
 		if _, err := Repeated([]byte(text), keys); err == nil {
 			t.Errorf("%q is no JSON, and no error", text)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for range 200 {
+		in := strings.Repeat("a", rand.IntN(5)) + strings.Repeat([]string{"a", "é", "世", "🙂", "\xff"}[rand.IntN(5)], rand.IntN(150))
+		out := Shorten(in)
+		switch kept, cut := strings.CutSuffix(out, "…"); {
+		case len(in) <= 120 && out != in:
+			t.Errorf("%q of %d bytes became %q", in, len(in), out)
+		case len(in) > 120 && (!cut || !strings.HasPrefix(in, kept) || len(kept) > 120 || len(kept) < 117):
+			t.Errorf("%q became %q", in, out)
+		case utf8.ValidString(in) && !utf8.ValidString(out):
+			t.Errorf("%q was cut inside a rune: %q", in, out)
 		}
 	}
 }
