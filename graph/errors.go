@@ -22,6 +22,16 @@ func (e *DocumentError) Error() string { return fmt.Sprintf("document %q: %v", e
 // Unwrap returns the reason.
 func (e *DocumentError) Unwrap() error { return e.Err }
 
+// A LateError says what sinks failed with in a run that was over already: they take finished work even then, and so it is
+// not all kept.
+type LateError struct{ Err error } // of *StageErrors, joined
+
+// Error is what the sinks failed with.
+func (e *LateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns it.
+func (e *LateError) Unwrap() error { return e.Err }
+
 // A StageError is the failure that ended a run: what stage failed and why. It is the cause of the cancelled context that
 // the other stages see.
 type StageError struct {

@@ -119,6 +119,40 @@ func TestSuccessReleasesEverything(t *testing.T) {
 	}
 }
 
+// failing is a sink that is interrupted before its first item, and fails with it and when it is closed.
+type failing struct{ stop func() }
+
+func (f failing) Consume(context.Context, *buffer) error {
+	f.stop()
+	return fmt.Errorf("full: %w", errBroken)
+}
+
+func (failing) Close() error { return errors.New("not closed") }
+
+// TestLateFailures reports what a sink lost after the run was interrupted.
+func TestLateFailures(t *testing.T) {
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var books ledger
+	scope := NewScope(ctx)
+	source := FromSource("source", buffers(&books, -1), WithScope(scope))
+	source.Via(Flow("middle", pass[*buffer](), WithScope(scope))).To(ToSink("sink", Sink[*buffer](failing{func() { cancel(stop) }}), WithScope(scope)))
+	err := within(t, scope.Wait)
+	late, ok := errors.AsType[*LateError](err)
+	if !errors.Is(err, stop) || !ok || !errors.Is(late, errBroken) || late.Error() != "stage \"sink\": full: broken\nstage \"sink\": not closed" {
+		t.Errorf("got %v, want what the sink failed with beside the cause", err)
+	}
+	books.settled(t)
+
+	// Where it is the sink's failure that ended the run, it is told once.
+	scope = NewScope(t.Context())
+	source = FromSource("source", buffers(&books, -1), WithScope(scope))
+	source.Via(Flow("middle", pass[*buffer](), WithScope(scope))).To(ToSink("sink", Sink[*buffer](failing{func() {}}), WithScope(scope)))
+	if err := within(t, scope.Wait); err == nil || err.Error() != "stage \"sink\": full: broken\nstage \"sink\": not closed" {
+		t.Errorf("got %v, want the failure and the one after it", err)
+	}
+}
+
 func TestCancelReleasesEverything(t *testing.T) {
 	random := seeded(t)
 	stop := errors.New("stop")

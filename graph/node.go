@@ -42,6 +42,7 @@ type node struct {
 	current any
 	handed  atomic.Bool
 
+	returned  bool // the stage did not end the goroutine
 	completed bool // the input came to its end and nothing failed; to be read when done is closed
 }
 
@@ -91,7 +92,9 @@ func (n *node) start() {
 
 func (n *node) run() {
 	defer n.exit()
-	if err := protect(n.loop); err != nil {
+	err := protect(n.loop)
+	n.returned = true
+	if err != nil {
 		n.fail(err)
 		return
 	}
@@ -101,16 +104,37 @@ func (n *node) run() {
 // fail makes err the run's failure, unless the run is over already: then err is most likely a consequence.
 func (n *node) fail(err error) {
 	if n.scope.ctx.Err() != nil {
+		n.late(err)
 		return
 	}
 	n.count.errors.Add(1)
 	n.scope.cancel(stageError(n.name, err))
 }
 
+// late keeps the failure of a sink of a run that is over, which is no consequence of that: finished work is lost.
+func (n *node) late(err error) {
+	if !n.sink || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Cause(n.scope.ctx)) {
+		return
+	}
+	n.scope.mu.Lock()
+	defer n.scope.mu.Unlock()
+	all := n.scope.late
+	if first, ok := errors.AsType[*StageError](context.Cause(n.scope.ctx)); ok {
+		all = append(all[:len(all):len(all)], first)
+	}
+	for _, told := range all {
+		if told.Stage == n.name && errors.Is(told.Cause, err) {
+			return // take has told it, and returned it
+		}
+	}
+	n.count.errors.Add(1)
+	n.scope.late = append(n.scope.late, stageError(n.name, err))
+}
+
 // exit is what every node does at its end, whatever brought it there. It runs deferred so that it also does when a stage
 // ends its goroutine.
 func (n *node) exit() {
-	if !n.completed {
+	if !n.returned {
 		n.fail(errors.New("the stage ended its goroutine with runtime.Goexit; return an error instead"))
 	}
 	if n.current != nil && !n.handed.Load() {
@@ -287,7 +311,7 @@ func (n *node) call(item any) error {
 
 // settle sends a DocumentError to the dead letters, if there are any, and returns any other error.
 func (n *node) settle(err error) error {
-	if err == nil || n.set.deadLetters == nil || n.scope.ctx.Err() != nil {
+	if err == nil || n.set.deadLetters == nil || n.scope.ctx.Err() != nil && !n.sink {
 		return err
 	}
 	e, ok := errors.AsType[*DocumentError](err)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -19,6 +20,7 @@ type Scope struct {
 
 	mu    sync.Mutex
 	nodes []*node
+	late  []*StageError // of sinks, once the scope was cancelled
 }
 
 // NewScope returns a scope whose context derives from ctx. Wait must be called, or the scope lives as long as ctx does.
@@ -37,7 +39,8 @@ func (s *Scope) Context() context.Context { return s.ctx }
 
 // Wait blocks until every node of the scope that was started has exited, and cancels the scope's context. It returns nil
 // when every node came to the end of its input; else the first failure, a [*StageError], or the cause with which the
-// context given to NewScope was cancelled. It is called once, when all nodes are connected.
+// context given to NewScope was cancelled, joined with a [*LateError] where finished work was lost after that. It is called
+// once, when all nodes are connected.
 func (s *Scope) Wait() error { return s.wait(nil) }
 
 // wait is Wait, which cancels the context of a run without failure with the given cause.
@@ -46,6 +49,13 @@ func (s *Scope) wait(over error) error {
 	var err error
 	if s.aborted.Load() {
 		err = context.Cause(s.ctx)
+		if len(s.late) > 0 {
+			var late error
+			for _, e := range s.late {
+				late = errors.Join(late, e)
+			}
+			err = errors.Join(err, &LateError{late})
+		}
 	}
 	s.cancel(over)
 	return err

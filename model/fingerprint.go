@@ -40,6 +40,15 @@ func (c *Checkpoint) Fingerprint() (string, error) {
 	return f.text, f.err
 }
 
+// TextFingerprint returns 16 hexadecimal digits that are the same for checkpoints that
+// make the same tokens of a text or a conversation, and end an answer with the same.
+func (c *Checkpoint) TextFingerprint() string {
+	h := xxh3.New()
+	frame(h, binary.LittleEndian.AppendUint64(nil, c.Tokenizer.Digest()))
+	frame(h, []byte(c.ChatTemplate))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
 func (c *Checkpoint) computeFingerprint() (text string, err error) {
 	// Where a file was cut since it was mapped, reading is a fault.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

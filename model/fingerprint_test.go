@@ -97,6 +97,47 @@ func TestFingerprintSeesAChange(t *testing.T) {
 	}
 }
 
+// TestTextFingerprint tells models apart that read texts otherwise, which the
+// fingerprint of what they compute does not.
+func TestTextFingerprint(t *testing.T) {
+	t.Parallel()
+	of := func(path string) string {
+		t.Helper()
+		c, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.TextFingerprint()
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../testdata/tiny-llama")); err != nil {
+		t.Fatal(err)
+	}
+	computes, was := fingerprintOf(t, dir), of(dir)
+	if was != of("../testdata/tiny-llama") || was == of(Builtin) || was == of("../testdata/tiny-llama.gguf") {
+		t.Error("it is not that of the files")
+	}
+	for name, edit := range map[string]func(string) string{
+		"chat_template.jinja": func(string) string { return "{{ messages }} " + was },
+		"tokenizer.json":      func(text string) string { return strings.Replace(text, `"merges"`, `"merges" `, 1) },
+	} {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(edit(string(data))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now := of(dir)
+		if now == was || fingerprintOf(t, dir) != computes {
+			t.Errorf("after a change of %s: %s, and what it computes is another: %v", name, now, fingerprintOf(t, dir) != computes)
+		}
+		was = now
+	}
+}
+
 func TestSpreadCoversTheEnds(t *testing.T) {
 	for _, c := range [][3]int{{100, 4, 5}, {4, 4, 64}, {1 << 33, 4096, 64}, {3, 4, 2}} {
 		at := spread(c[0], c[1], c[2])

@@ -76,7 +76,7 @@ func newDirectory(e *Engine, o *directoryOptions) (graph.Sink[*Answer], error) {
 
 // Consume writes the file, and then keeps what there is to know of it.
 func (d *directory) Consume(ctx context.Context, in *Answer) error {
-	if d.journal.Done(in.ID) {
+	if d.journal.Has(in.ID) { // or another document's file would be replaced
 		return d.engine.Keep(d.journal, in, nil) // which says what is to be done about it
 	}
 	name := fileName(in.ID) + d.options.Extension

@@ -1,14 +1,11 @@
 package stages
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"headinfer/config"
 	"headinfer/model"
@@ -30,11 +27,11 @@ type inputOptions interface {
 // alike are the options that change no answer, by stage. All others are facts of a
 // run: a new option is one until it stands here.
 var alike = map[string][]string{
-	"files":           {"max_file"},
-	"read-jsonl":      {"max_line"},
-	"read-csv":        {"max_record"},
-	"read-parquet":    {"max_batch"},
-	"read-arrow":      {"max_batch"},
+	"files":           {"paths", "max_file"}, // of paths, what is read: each file is a fact
+	"read-jsonl":      {"path", "max_line"},
+	"read-csv":        {"path", "max_record"},
+	"read-parquet":    {"path", "max_batch"},
+	"read-arrow":      {"path", "max_batch"},
 	"tee":             {"path"},
 	"chunked-prefill": {"chunk", "batch", "snapshot"}, // chunk in a pipeline that is exact
 	"prefetch":        {"slots"},
@@ -82,10 +79,48 @@ func Facts(p *config.Pipeline) ([]journal.Fact, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%v: stage %q: %w", p.File, e.Pos, e.ID, err)
 		}
+		if slices.ContainsFunc(p.Documents, renames) {
+			for i := range files {
+				files[i].Key = "" // nobody knows what its record is called
+			}
+		}
 		facts = append(facts, files...)
 	}
 	facts = append(facts, journal.Fact{Name: "documents", Value: strings.Join(chain, ", ")})
 	return once(append(facts, lossy...)), nil
+}
+
+// renames reports whether a stage gives documents other ids.
+func renames(e config.Entry) bool {
+	o, ok := e.Options.(*mapOptions)
+	return ok && o.ID != ""
+}
+
+// Ways says which outputs the answers go to of what a stage makes of documents: the
+// paths of those that have a journal, by the stage's options.
+func Ways(p *config.Pipeline) map[any][]string {
+	ways := map[any][]string{}
+	for _, e := range p.Documents {
+		if _, ok := e.Options.(*tokenizeOptions); ok {
+			ways[e.Options] = []string{}
+		}
+	}
+	above := map[string]config.Entry{}
+	for _, e := range p.Documents {
+		above[e.ID] = e
+		o, ok := e.Options.(outputOptions)
+		if !ok {
+			continue
+		}
+		path, journaled := o.output()
+		for at := e; journaled && at.From != ""; {
+			at = above[at.From]
+			if _, ok := ways[at.Options]; ok {
+				ways[at.Options] = append(ways[at.Options], path)
+			}
+		}
+	}
+	return ways
 }
 
 // once leaves out the files that an earlier source reads too.
@@ -156,7 +191,7 @@ func fieldTexts(v reflect.Value, prefix string) []optionText {
 			all = append(all, optionText{prefix + name, value.String()})
 		default:
 			if v.Field(i).Kind() == reflect.Struct {
-				all = append(all, fieldTexts(v.Field(i), name+".")...)
+				all = append(all, fieldTexts(v.Field(i), prefix+name+".")...)
 				continue
 			}
 			all = append(all, optionText{prefix + name, fmt.Sprint(value)})
@@ -168,25 +203,6 @@ func fieldTexts(v reflect.Value, prefix string) []optionText {
 // passing is an input that is another each time it is read, such as a pipe.
 func passing(path string) journal.Fact {
 	return journal.Fact{Name: "input " + filepath.ToSlash(path), Input: true, Passing: true}
-}
-
-// fileFact is a file that is read; key is the id of its document, where it is
-// only one. ok is false for what is not there, and for a directory.
-func fileFact(path, key string) (f journal.Fact, ok bool, err error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return journal.Fact{}, false, nil // whoever reads it says so
-	}
-	if err != nil || info.IsDir() {
-		return journal.Fact{}, false, err
-	}
-	if !info.Mode().IsRegular() {
-		return passing(path), true, nil
-	}
-	return journal.Fact{
-		Name: "input " + filepath.ToSlash(path), Input: true, Key: key,
-		Value: fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano)),
-	}, true, nil
 }
 
 // Output is where a pipeline's answers go.

@@ -65,26 +65,27 @@ func (o *filesOptions) expand() ([]storage.File, error) {
 	return found, nil
 }
 
+// Asks is how many answers there are to a file without a question of its own.
+func (o *filesOptions) Asks() int { return max(len(o.Questions), 1) }
+
 func (o *filesOptions) reads() []string { return o.Paths }
 
-// inputs are the files, and those beside them with their questions.
+// inputs are the files, each with the one beside it that has its question.
 func (o *filesOptions) inputs() ([]journal.Fact, error) {
 	found, err := o.expand()
 	if err != nil {
-		return nil, nil //nolint:nilerr // the stage refuses it too, with its place in the pipeline
+		return nil, err
 	}
-	var facts []journal.Fact
-	for _, file := range found {
-		facts = append(facts, fileFacts([]storage.File{file}, file.Path)...)
-		if storage.IsObject(file.Path) {
-			continue
-		}
-		f, ok, err := fileFact(questionPath(file.Path), file.Path)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			facts = append(facts, f)
+	questions, err := storage.Beside(context.Background(), found, questionPath)
+	if err != nil {
+		return nil, fmt.Errorf("option paths: %w", err)
+	}
+	facts := make([]journal.Fact, len(found))
+	for i, file := range found {
+		facts[i] = fileFact(file, file.Path)
+		// Part of the same fact: a question that is new is a change of the document.
+		if q, ok := questions[questionPath(file.Path)]; ok && !facts[i].Passing {
+			facts[i].Value += ", its question " + version(q)
 		}
 	}
 	return facts, nil
@@ -106,7 +107,7 @@ func newFiles(_ *Engine, o *filesOptions) (graph.Source[*Document], error) {
 // Produce reads the files one by one.
 func (f *files) Produce(ctx context.Context, emit func(*Document) error) error {
 	for _, file := range f.found {
-		doc, err := f.read(ctx, file.Path)
+		doc, err := f.read(ctx, file)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -122,7 +123,11 @@ func (f *files) Produce(ctx context.Context, emit func(*Document) error) error {
 	return nil
 }
 
-func (f *files) read(ctx context.Context, path string) (*Document, error) {
+func (f *files) read(ctx context.Context, file storage.File) (*Document, error) {
+	path := file.Path
+	if err := checkID(path); err != nil {
+		return nil, err
+	}
 	text, err := readWhole(ctx, path, int64(f.options.MaxFile))
 	if err != nil {
 		return nil, err
@@ -138,11 +143,20 @@ func (f *files) read(ctx context.Context, path string) (*Document, error) {
 	if err := CheckText(text); err != nil {
 		return nil, err
 	}
-	doc := &Document{ID: path, Text: string(text), Question: f.options.Question, Questions: f.options.Questions}
+	id := path
+	if passes(file) {
+		id = contentID(path, text)
+	}
+	doc := &Document{ID: id, Text: string(text), Question: f.options.Question, Questions: f.options.Questions}
 	question, err := readWhole(ctx, questionPath(path), int64(f.options.MaxFile))
 	switch {
 	case err == nil:
-		doc.Question, doc.Questions = strings.TrimSpace(string(question)), nil
+		if doc.Question, doc.Questions = strings.TrimSpace(string(question)), nil; doc.Question == "" {
+			return nil, fmt.Errorf("%s, with its question, is empty", questionPath(path))
+		}
+		if err := table.CheckUTF8(question); err != nil {
+			return nil, fmt.Errorf("%s: %w", questionPath(path), err)
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
@@ -164,7 +178,7 @@ func readWhole(ctx context.Context, path string, limit int64) ([]byte, error) {
 
 // questionPath is where a file's own question stands.
 func questionPath(path string) string {
-	path = strings.TrimSuffix(path, storage.Compression(path))
+	path = path[:len(path)-len(storage.Compression(path))]
 	return path[:len(path)-len(storage.Extension(path))] + ".question"
 }
 

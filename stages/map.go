@@ -114,6 +114,9 @@ func (m *mapper) changed(in *Document) (*Document, error) {
 		if out.ID = strings.TrimSpace(out.ID); out.ID == "" {
 			return nil, errors.New("the new id is empty")
 		}
+		if err := checkID(out.ID); err != nil {
+			return nil, err
+		}
 	}
 	if len(m.fields) > 0 {
 		if out.Fields = maps.Clone(in.Fields); out.Fields == nil {

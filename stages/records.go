@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"headinfer/config"
 	"headinfer/graph"
 	"headinfer/stages/journal"
@@ -21,7 +23,7 @@ import (
 
 // columnOptions say what the columns of a record are.
 type columnOptions struct {
-	ID        string   `yaml:"id" default:"id" doc:"The column with the record's name, a text or a whole number. Names must differ. A record without one is called PATH:ROW." example:"url"`
+	ID        string   `yaml:"id" default:"id" doc:"The column with the record's name, a text or a whole number. Names must differ. A record without one is called PATH:ROW, or stdin:ROW- and a mark of what it holds." example:"url"`
 	Text      string   `yaml:"text" default:"text" doc:"The column with the document." example:"body"`
 	Question  string   `yaml:"question" default:"question" doc:"The column with a question about it." example:"query"`
 	Questions string   `yaml:"questions" default:"questions" doc:"The column with several, a list of texts; in CSV a list as JSON, or a question a line. Each has an answer, called ID#1, ID#2 and so on; the document is read once." example:"queries"`
@@ -86,6 +88,9 @@ func (o *columnOptions) document(id string, values map[string]any) (*Document, e
 	default:
 		return nil, fmt.Errorf("the field %q is %s; expected a string or a whole number", o.ID, table.KindOf(v))
 	}
+	if err := checkID(doc.ID); err != nil {
+		return nil, fmt.Errorf("the field %q: %w", o.ID, err)
+	}
 	for name, into := range map[string]*string{o.Text: &doc.Text, o.Question: &doc.Question} {
 		switch v := values[name].(type) {
 		case nil:
@@ -121,6 +126,25 @@ func (o *columnOptions) document(id string, values map[string]any) (*Document, e
 		}
 	}
 	return doc, nil
+}
+
+// maxID is the most bytes of a document's id: a question's or a window's is longer.
+const maxID = journal.MaxKey / 2
+
+// checkID refuses ids that no journal, file or JSON can have.
+func checkID(id string) error {
+	if len(id) > maxID {
+		return fmt.Errorf("the id %.40q… has %d bytes; expected %d at most", id, len(id), maxID)
+	}
+	if err := table.CheckUTF8([]byte(id)); err != nil {
+		return fmt.Errorf("the id %q: %w", id, err)
+	}
+	return nil
+}
+
+// contentID tells what is at some place of a pipe from what is there another time.
+func contentID(id string, content []byte) string {
+	return fmt.Sprintf("%s-%016x", id, xxh3.Hash(content))
 }
 
 // questionsOf reads a list of questions: a list, or a text that is one as JSON
@@ -185,42 +209,46 @@ func recordPaths(paths []string, standard bool) ([]storage.File, error) {
 func recordInputs(paths []string) ([]journal.Fact, error) {
 	found, err := recordPaths(paths, true)
 	if err != nil {
-		return nil, nil //nolint:nilerr // the stage refuses it too, with its place in the pipeline
+		return nil, err
 	}
-	return fileFacts(found, ""), nil
+	facts := make([]journal.Fact, len(found))
+	for i, f := range found {
+		facts[i] = fileFact(f, "")
+	}
+	return facts, nil
 }
 
-// fileFacts are files that are read; key is the id of their document, where it
-// is only one.
-func fileFacts(found []storage.File, key string) []journal.Fact {
-	var facts []journal.Fact
-	for _, f := range found {
-		if f.Modified.IsZero() { // no file, such as a pipe
-			facts = append(facts, passing(f.Path))
-			continue
-		}
-		facts = append(facts, journal.Fact{
-			Name: "input " + filepath.ToSlash(f.Path), Input: true, Key: key,
-			Value: fmt.Sprintf("%d bytes of %s", f.Size, f.Modified.UTC().Format(time.RFC3339Nano)),
-		})
+// fileFact is a file that is read; key is the id of its document, where it is only
+// one.
+func fileFact(f storage.File, key string) journal.Fact {
+	if passes(f) {
+		return passing(f.Path)
 	}
-	return facts
+	return journal.Fact{Name: "input " + filepath.ToSlash(f.Path), Input: true, Key: key, Value: version(f)}
+}
+
+// passes reports whether a file is another each time it is read, such as a pipe.
+func passes(f storage.File) bool { return f.Modified.IsZero() }
+
+// version tells a file from what may be in its place another time.
+func version(f storage.File) string {
+	return fmt.Sprintf("%d bytes of %s", f.Size, f.Modified.UTC().Format(time.RFC3339Nano))
 }
 
 // Produce reads the files' records one by one. What is wrong with a record
 // costs the record, and what is wrong with a file the rest of the file.
 func (s *records) Produce(ctx context.Context, emit func(*Document) error) error {
 	for _, f := range s.found {
-		if err := s.file(ctx, f.Path, emit); err != nil {
+		if err := s.file(ctx, f, emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *records) file(ctx context.Context, path string, emit func(*Document) error) error {
-	name := path
-	if path == storage.Standard {
+func (s *records) file(ctx context.Context, file storage.File, emit func(*Document) error) error {
+	name := file.Path
+	if name == storage.Standard {
 		name = "stdin"
 	}
 	drop := func(id string, err error) error {
@@ -229,7 +257,7 @@ func (s *records) file(ctx context.Context, path string, emit func(*Document) er
 		}
 		return graph.Drop(ctx, &graph.DocumentError{ID: id, Err: err})
 	}
-	rows, closing, err := s.open(ctx, path)
+	rows, closing, err := s.open(ctx, file.Path)
 	if err != nil {
 		return drop(name, err)
 	}
@@ -258,7 +286,7 @@ func (s *records) file(ctx context.Context, path string, emit func(*Document) er
 		default:
 			last = row.Number
 			var doc *Document
-			if doc, err = s.columns.document(rowID(name, last), row.Values); err != nil {
+			if doc, err = s.document(file, rowID(name, last), row.Values); err != nil {
 				err = drop(rowID(name, last), err)
 			} else {
 				err = emit(doc)
@@ -268,6 +296,17 @@ func (s *records) file(ctx context.Context, path string, emit func(*Document) er
 			return err
 		}
 	}
+}
+
+func (s *records) document(file storage.File, id string, values map[string]any) (*Document, error) {
+	if name := values[s.columns.ID]; passes(file) && (name == nil || name == "") {
+		content, err := json.Marshal(values)
+		if err != nil {
+			return nil, err
+		}
+		id = contentID(id, content)
+	}
+	return s.columns.document(id, values)
 }
 
 // rowID is what a record without a name is called.

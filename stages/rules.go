@@ -26,18 +26,26 @@ func rules(p *config.Pipeline) error {
 func onePerOutput(entries []config.Entry) config.Problems {
 	var all config.Problems
 	writers := map[string]string{} // ids by path
+	states := map[string]string{}  // ids by the path beside which there is a state
 	for _, e := range entries {
 		written := writtenBy(e)
 		if written == "" {
 			continue
 		}
-		path := cleanPath(written)
+		path, state := cleanPath(written), ""
+		if o, ok := e.Options.(outputOptions); ok {
+			if local, journaled := o.output(); journaled {
+				state = cleanPath(local)
+			}
+		}
 		if other, taken := writers[path]; taken {
 			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, as %q does", e.ID, written, other), "a path of its own"))
 		} else if reader := readerOf(path, entries); reader != "" {
 			all = append(all, e.Problem("path", fmt.Sprintf("%q writes to %s, which %q reads", e.ID, written, reader), "another path"))
+		} else if other, taken := states[state]; taken && state != "" {
+			all = append(all, e.Problem("state", fmt.Sprintf("%q keeps its state beside %s, as %q does", e.ID, state, other), "a state of its own"))
 		}
-		writers[path] = e.ID
+		writers[path], states[state] = e.ID, e.ID
 	}
 	return all
 }

@@ -296,7 +296,7 @@ func TestStandardInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := read(t, source); len(out.items) != 2 || out.items[0].ID != "stdin:1" || out.items[1].ID != "b" {
+	if out := read(t, source); len(out.items) != 2 || !strings.HasPrefix(out.items[0].ID, "stdin:1-") || out.items[0].ID == "stdin:1-" || out.items[1].ID != "b" {
 		t.Errorf("%+v, %v", out.items, out.dead)
 	}
 }

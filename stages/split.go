@@ -33,11 +33,14 @@ func (o *splitOptions) Check() []config.OptionError {
 type split struct {
 	tokens, overlap int
 	count           func(text string) (int, error)
-	perToken        float64 // bytes, of what was counted so far
+	perToken        float64 // bytes, of what was counted so far of the document
 }
 
+// perToken is how many bytes a token has, for all that is known of a document.
+const perToken = 4
+
 func newSplit(e *Engine, o *splitOptions) (graph.Stage[*Document, *Document], error) {
-	return &split{tokens: int(o.Tokens), overlap: int(o.Overlap), perToken: 4, count: func(text string) (int, error) {
+	return &split{tokens: int(o.Tokens), overlap: int(o.Overlap), count: func(text string) (int, error) {
 		ids, err := e.Checkpoint.Tokenizer.Encode(text, tokenizer.EncodeOptions{})
 		return len(ids), err
 	}}, nil
@@ -45,6 +48,7 @@ func newSplit(e *Engine, o *splitOptions) (graph.Stage[*Document, *Document], er
 
 // Process gives on a document's windows, or the document.
 func (s *split) Process(ctx context.Context, in *Document, emit func(*Document) error) error {
+	s.perToken = perToken // where it is cut must not depend on others before it
 	for from := 0; ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -29,27 +29,43 @@ func (o *teeOptions) writes() string { return o.Path }
 // several stages needs none: these say from: the same one.
 type tee struct {
 	path   string
-	file   *os.File // PATH.partial
+	file   *os.File // PATH.partial; nil before the first document
 	buffer *bufio.Writer
 	stream io.WriteCloser
 }
 
 func newTee(_ *Engine, o *teeOptions) (graph.Stage[*Document, *Document], error) {
 	t := &tee{path: o.Path}
-	if err := t.open(); err != nil {
+	err := reach(t.path)
+	if err == nil {
+		err = t.try()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("option path: %w", err)
 	}
 	return t, nil
 }
 
-func (t *tee) partial() string { return localPath(t.path, "") + ".partial" }
-
-func (t *tee) open() error {
-	if err := reach(t.path); err != nil {
+// try makes a file beside PATH.partial: that may be another run's, of which the
+// stages below are still to find out.
+func (t *tee) try() error {
+	dir := filepath.Dir(t.partial())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(t.partial()), 0o755); err != nil {
+	file, err := os.CreateTemp(dir, ".*.partial")
+	if err != nil {
 		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+func (t *tee) partial() string { return localPath(t.path, "") + ".partial" }
+
+// open begins the file, if it is not begun.
+func (t *tee) open() error {
+	if t.file != nil {
+		return nil
 	}
 	file, err := os.Create(t.partial())
 	if err != nil {
@@ -64,6 +80,9 @@ func (t *tee) open() error {
 
 // Process writes a document and gives it on.
 func (t *tee) Process(_ context.Context, in *Document, emit func(*Document) error) error {
+	if err := t.open(); err != nil {
+		return fmt.Errorf("tee: %w", err)
+	}
 	record := make(map[string]any, len(in.Fields)+4)
 	maps.Copy(record, in.Fields)
 	record["id"], record["text"] = in.ID, in.Text
@@ -87,6 +106,9 @@ func (t *tee) Process(_ context.Context, in *Document, emit func(*Document) erro
 
 // Flush gives the file its name, or makes it an object.
 func (t *tee) Flush(ctx context.Context, _ func(*Document) error) error {
+	if err := t.open(); err != nil { // where there were no documents
+		return fmt.Errorf("tee: %w", err)
+	}
 	err := errors.Join(t.stream.Close(), t.buffer.Flush(), t.file.Sync())
 	if err == nil && storage.IsObject(t.path) {
 		return storage.Upload(ctx, t.file, t.path)

@@ -50,6 +50,7 @@ func (o *tokenizeOptions) parse() (*template.Template, error) {
 
 type tokenize struct {
 	engine *Engine
+	asks   any // its options, by which the engine knows where its documents' answers go
 	prompt *template.Template
 	chat   *chat.Template // nil without chat
 	system string
@@ -57,6 +58,7 @@ type tokenize struct {
 	tokens *tokenizer.Tokenizer
 	vocab  int   // tokens that the model has an embedding for
 	index  int64 // of the next document or question
+	met    roll
 }
 
 func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt], error) {
@@ -64,7 +66,7 @@ func newTokenize(e *Engine, o *tokenizeOptions) (graph.Stage[*Document, *Prompt]
 	if err != nil {
 		return nil, fmt.Errorf("option prompt: %w", err)
 	}
-	t := &tokenize{engine: e, prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer, vocab: e.Checkpoint.Config.Vocab}
+	t := &tokenize{engine: e, asks: o, met: newRoll(), prompt: prompt, system: o.System, vars: thinking[o.Thinking], tokens: e.Checkpoint.Tokenizer, vocab: e.Checkpoint.Config.Vocab}
 	if o.Chat {
 		t.chat, err = e.chatTemplate()
 	}
@@ -89,30 +91,29 @@ func (e *Engine) chatTemplate() (*chat.Template, error) {
 // kept apart from the rest of each.
 func (t *tokenize) Process(ctx context.Context, in *Document, emit func(*Prompt) error) error {
 	if len(in.Questions) == 0 {
-		if t.done(in) {
-			return nil
-		}
-		tokens, err := t.encode(in)
+		one := *in // another stage may number it otherwise
+		tokens, err := t.unless(&one)
 		if err != nil {
 			return &graph.DocumentError{ID: in.ID, Err: err}
 		}
-		return emit(&Prompt{Document: in, Tokens: tokens})
+		if tokens == nil {
+			return nil
+		}
+		return emit(&Prompt{Document: &one, Tokens: tokens})
 	}
 	var asked []Branch
 	for i, question := range in.Questions {
 		one := *in
 		one.ID, one.Question, one.Questions = fmt.Sprintf("%s#%d", in.ID, i+1), question, nil
-		if t.done(&one) {
-			continue
-		}
-		tokens, err := t.encode(&one)
+		tokens, err := t.unless(&one)
 		if err != nil {
 			if err := graph.Drop(ctx, &graph.DocumentError{ID: one.ID, Err: err}); err != nil {
 				return err
 			}
-			continue
 		}
-		asked = append(asked, Branch{&one, tokens})
+		if tokens != nil {
+			asked = append(asked, Branch{&one, tokens})
+		}
 	}
 	if n := t.shared(asked); n > 0 {
 		whole := &Prompt{Document: in, Tokens: asked[0].Tokens[:n]}
@@ -129,21 +130,31 @@ func (t *tokenize) Process(ctx context.Context, in *Document, emit func(*Prompt)
 	return nil
 }
 
-// done numbers a document or a question, and reports whether an earlier run has
-// answered it.
-func (t *tokenize) done(in *Document) bool {
+// unless numbers a document or a question, and encodes it unless an earlier run has
+// answered it: then there are no tokens. A second one of an id is refused.
+func (t *tokenize) unless(in *Document) ([]int32, error) {
+	done := t.engine.doneAt(t.asks, in, t.index)
 	t.index++
-	return t.engine.done(in, t.index-1)
+	// Without outputs that tell answers apart by ids, as at a queue's worker, they may be the same.
+	if _, differ := t.engine.Run.(outputs); differ && t.met.again(in.ID) {
+		return nil, errSameID
+	}
+	if done {
+		return nil, nil
+	}
+	return t.encode(in)
 }
 
 // shared returns how many tokens prompts have in common, with at least one more in
-// each; 0 if nothing is gained by reading these once, or the same would not be read.
+// each; 0 if they have less in common than one of them has of its own, which lies on
+// the device, or if the same would not be read.
 func (t *tokenize) shared(asked []Branch) int {
 	if len(asked) < 2 || !t.engine.CanBranch() {
 		return 0
 	}
-	first, n := asked[0].Tokens, len(asked[0].Tokens)-1
+	first, n, longest := asked[0].Tokens, len(asked[0].Tokens)-1, len(asked[0].Tokens)
 	for _, a := range asked[1:] {
+		longest = max(longest, len(a.Tokens))
 		n = min(n, len(a.Tokens)-1)
 		for i := range n {
 			if a.Tokens[i] != first[i] {
@@ -154,6 +165,9 @@ func (t *tokenize) shared(asked []Branch) int {
 		if !t.engine.Checkpoint.Config.RotatesAlike(len(first), len(a.Tokens)) {
 			return 0
 		}
+	}
+	if n < longest-n {
+		return 0
 	}
 	return n
 }

@@ -128,6 +128,7 @@ func TestStatusOfARun(t *testing.T) {
 	t.Parallel()
 	r, dir := random(t), t.TempDir()
 	var documents strings.Builder
+	documents.WriteString(document(t, "empty", ""))
 	for i := range 20000 {
 		documents.WriteString(document(t, fmt.Sprint(i), textOf(r, 1+r.IntN(60))))
 	}
@@ -156,6 +157,15 @@ func TestStatusOfARun(t *testing.T) {
 	if _, stderr, code := headinfer(t, dir, "run", "p.yaml"); code != exitUsage ||
 		!strings.Contains(stderr, fmt.Sprintf("another run is writing it: the run, process %d since ", c.Process.Pid)) {
 		t.Errorf("a second run: exit code %d: %s", code, stderr)
+	}
+	if _, stderr, code := headinfer(t, dir, "run", "p.yaml", "--restart"); code != exitUsage || !strings.Contains(stderr, "another run is writing it") {
+		t.Errorf("a second run that starts over: exit code %d: %s", code, stderr)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "out/dead-letters.jsonl")); err != nil || !bytes.Contains(data, []byte("missing or empty")) {
+		t.Errorf("a run that was refused has taken the other's dead letters: %q, %v", data, err)
+	}
+	if s := status(); !s.Running || s.Process != c.Process.Pid || s.Records == 0 {
+		t.Errorf("after it: %+v", s)
 	}
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -79,10 +79,13 @@ func fingerprint(path string) (journal.Fact, error) {
 	return print, errors.Join(err, checkpoint.Close())
 }
 
-// documents is how many there are, where each input file is one and no stage
-// makes more or fewer of them; else 0.
+// documents is how many there are, where each input file is one with one answer and
+// no stage makes more or fewer of them; else 0.
 func documents(p *pipeline, facts []journal.Fact) int64 {
 	for _, e := range p.Documents {
+		if o, ok := e.Options.(interface{ Asks() int }); ok && o.Asks() > 1 {
+			return 0
+		}
 		switch e.Stage {
 		case "files", "tokenize", "chunked-prefill", "decode", "map", "tee":
 		default:

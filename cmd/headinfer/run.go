@@ -103,7 +103,7 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	if err != nil {
 		return nil, err
 	}
-	corpus.Facts, corpus.Failed = append(corpus.Facts, print), dead.failed
+	corpus.Facts, corpus.Failed, corpus.Ways = append(corpus.Facts, print), dead.failed, stages.Ways(p.Pipeline)
 	engine.Corpus = corpus
 	run, err := p.documents.Build(engine, graph.WithDeadLetters(func(stage string, e *graph.DocumentError) {
 		dead.add(stage, e)
@@ -112,6 +112,10 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	if err != nil {
 		return nil, usage(err)
 	}
+	// Now all outputs are this run's, and what is there of earlier ones can go.
+	if err := errors.Join(engine.Begin(), dead.begin()); err != nil {
+		return nil, usage(errors.Join(err, run.Close()))
+	}
 	watch.start(run, documents(p, corpus.Facts))
 	figures.serve(engine, run)
 	err = run.Run(ctx)
@@ -119,7 +123,11 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	figures.stop() // it asks the engine, which is closed next
 	s = &summary{Report: engine.Report(), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
 	if err != nil && ctx.Err() != nil {
-		err = &exitError{exitInterrupted, errors.New("interrupted; finished answers are kept, and running again goes on from there")}
+		interrupted := errors.New("interrupted; finished answers are kept, and running again goes on from there")
+		if late, ok := errors.AsType[*graph.LateError](err); ok {
+			interrupted = fmt.Errorf("interrupted, and the last finished answers are not kept: %w; running again goes on from what is", late)
+		}
+		err = &exitError{exitInterrupted, interrupted}
 	}
 	return s, err
 }
@@ -134,17 +142,22 @@ type deadLetters struct {
 	err   error
 }
 
-// newDeadLetters removes an earlier run's list, which would pass for this one's.
+// newDeadLetters finds out whether the list can be at a path.
 func newDeadLetters(path string, p *pipeline, log zerolog.Logger) (*deadLetters, error) {
 	if user := stages.UserOf(path, p.Documents); user != "" {
 		return nil, fmt.Errorf("--dead-letters %s: the stage %q uses that file; name another", path, user)
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("--dead-letters: %w", err)
+	return &deadLetters{path: path, log: log}, nil
+}
+
+// begin removes an earlier run's list, which would pass for this one's.
+func (d *deadLetters) begin() error {
+	if info, err := os.Stat(d.path); err == nil && info.Mode().IsRegular() {
+		if err := os.Remove(d.path); err != nil {
+			return fmt.Errorf("--dead-letters: %w", err)
 		}
 	}
-	return &deadLetters{path: path, log: log}, nil
+	return nil
 }
 
 func (d *deadLetters) add(stage string, e *graph.DocumentError) {

@@ -85,13 +85,14 @@ type parts struct {
 	bos, eos    int32
 	moreEnds    []int32
 	template    string
+	digest      uint64 // of what it was all read from
 }
 
 func (p *parts) build() (*Tokenizer, error) {
 	t := &Tokenizer{
 		texts: p.texts, raw: make([]string, len(p.texts)), ids: make(map[string]int32, len(p.texts)),
 		splitters: p.splitters, cache: newWordCache(), head: p.decoder.head, headTillText: p.decoder.headTillText, special: make([]bool, len(p.texts)),
-		lead: p.lead, tail: p.tail, bos: p.bos, eos: p.eos, template: p.template,
+		lead: p.lead, tail: p.tail, bos: p.bos, eos: p.eos, template: p.template, digest: p.digest,
 	}
 	for id, text := range p.texts {
 		if text == "" {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Meta is the metadata of a GGUF file; gguf.File is one. A getter's error says the file, the key, and what was found where
@@ -78,7 +80,7 @@ func defaultSplit() ([]splitter, error) {
 // FromGGUF reads a tokenizer from tokenizer.ggml.* keys: model "gpt2" (byte-level BPE) with a known pre-tokenizer, or
 // "llama" (SentencePiece's BPE, by scores). Errors wrap ErrUnsupported or ErrInvalid, or are Meta's.
 func FromGGUF(meta Meta) (*Tokenizer, error) {
-	r := &ggufReader{meta: meta, file: meta.Name()}
+	r := &ggufReader{meta: meta, file: meta.Name(), read: xxh3.New()}
 	p := &parts{vocabulary: r.key("tokenizer.ggml.tokens"), merging: r.key("tokenizer.ggml.merges"), unknown: noID}
 	model := r.string("tokenizer.ggml.model")
 	p.texts = r.strings("tokenizer.ggml.tokens")
@@ -110,6 +112,7 @@ func FromGGUF(meta Meta) (*Tokenizer, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	p.digest = r.read.Sum64()
 	return p.build()
 }
 
@@ -152,6 +155,7 @@ func (r *ggufReader) scoredPairs(p *parts) {
 	const key = "tokenizer.ggml.scores"
 	p.kind, p.fallback, p.fuse = scoredPairs, true, true
 	scores, err := r.meta.Floats(key)
+	r.saw(key, scores)
 	if err != nil {
 		r.keep(err)
 		return
@@ -185,6 +189,20 @@ type ggufReader struct {
 	meta Meta
 	file string
 	err  error
+	read *xxh3.Hasher // of what it has read
+}
+
+// saw adds a value to what was read.
+func (r *ggufReader) saw(key string, value any) {
+	list, ok := value.([]string)
+	if !ok {
+		_, _ = fmt.Fprintf(r.read, "%s=%v\n", key, value) // a hash takes all
+		return
+	}
+	_, _ = fmt.Fprintf(r.read, "%s=%d\n", key, len(list))
+	for _, text := range list {
+		_, _ = r.read.WriteString(strconv.Itoa(len(text)) + " " + text)
+	}
 }
 
 func (r *ggufReader) key(key string) source { return source{r.file, key} }
@@ -198,12 +216,14 @@ func (r *ggufReader) keep(err error) {
 func (r *ggufReader) string(key string) string {
 	s, err := r.meta.String(key)
 	r.keep(err)
+	r.saw(key, s)
 	return s
 }
 
 func (r *ggufReader) strings(key string) []string {
 	s, err := r.meta.Strings(key)
 	r.keep(err)
+	r.saw(key, s)
 	return s
 }
 
@@ -213,6 +233,7 @@ func (r *ggufReader) bool(key string, otherwise bool) bool {
 	}
 	b, err := r.meta.Bool(key)
 	r.keep(err)
+	r.saw(key, b)
 	return b
 }
 
@@ -223,6 +244,7 @@ func (r *ggufReader) id(key string, size int) int32 {
 	}
 	id, err := r.meta.Uint(key)
 	r.keep(err)
+	r.saw(key, id)
 	if err == nil && id >= uint64(size) {
 		r.keep(r.key(key).invalid("%d, and the vocabulary has %d tokens", id, size))
 		return noID
@@ -269,6 +291,7 @@ func (r *ggufReader) types(p *parts) []int32 {
 		return nil
 	}
 	types, err := r.meta.Ints(key)
+	r.saw(key, types)
 	if err != nil {
 		r.keep(err)
 		return nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/zeebo/xxh3"
+
 	"headinfer/model/jsonfile"
 )
 
@@ -56,7 +58,7 @@ func FromJSON(name string, data []byte) (*Tokenizer, error) {
 	}
 	p := &parts{
 		vocabulary: source{name, "model.vocab"}, merging: source{name, "model.merges"},
-		unknown: noID, bos: noID, eos: noID,
+		unknown: noID, bos: noID, eos: noID, digest: xxh3.Hash(data),
 	}
 	for _, step := range []func(string, *jsonFile) error{
 		p.jsonModel, p.jsonAdded, p.jsonMerges, p.jsonNormalizer, p.jsonPreTokenizer, p.jsonPostProcessor, p.jsonDecoder,

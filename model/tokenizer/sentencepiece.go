@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
 )
 
 // What a SentencePiece model of 2018 and later says (sentencepiece_model.proto), and this package acts on.
@@ -45,7 +47,7 @@ func FromSentencePiece(name string, data []byte) (*Tokenizer, error) {
 	}
 	p := &parts{
 		vocabulary: source{name, "pieces"}, merging: source{name, "pieces"},
-		texts: m.texts, scores: m.scores, unknown: noID, fuse: true, fallback: m.fallback,
+		texts: m.texts, scores: m.scores, unknown: noID, fuse: true, fallback: m.fallback, digest: xxh3.Hash(data),
 	}
 	switch m.kind {
 	case spUnigram:

@@ -24,6 +24,8 @@ import (
 	"fmt"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
 )
 
 // ErrNoToken is what Encode wraps, with Strict set, when the vocabulary has no token for a part of the text.
@@ -73,6 +75,7 @@ type Tokenizer struct {
 	bos, eos   int32   // noID where the model has none
 	ends       []int32
 	template   string
+	digest     uint64 // of what it was read from
 }
 
 // Size is the number of ids, which run from 0 to Size()-1. The model's embedding may have more rows than this.
@@ -105,6 +108,12 @@ func (t *Tokenizer) EndTokens() []int32 { return slices.Clone(t.ends) }
 
 // IsSpecial reports whether the id is a control token rather than text. It is false outside [0, Size()).
 func (t *Tokenizer) IsSpecial(id int32) bool { return t.valid(id) && t.special[id] }
+
+// Digest is the same for tokenizers that were read from the same bytes, or the same values of a GGUF file, and that put the
+// same in front of a text and behind it. Tokenizers that differ in anything else than that have different ones.
+func (t *Tokenizer) Digest() uint64 {
+	return xxh3.HashString(fmt.Sprintf("%016x %v %v %v", t.digest, t.lead, t.tail, t.ends))
+}
 
 // ChatTemplate is the Jinja template that came with the tokenizer, or "" where none did.
 func (t *Tokenizer) ChatTemplate() string { return t.template }

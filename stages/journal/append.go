@@ -9,6 +9,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
+// MaxKey is the most bytes that a key may have.
+const MaxKey = bolt.MaxKeySize
+
 // entry is a record that is not committed.
 type entry struct {
 	key string
@@ -34,8 +37,8 @@ func (j *Journal) append(key string, index int64, record []byte) error {
 	switch {
 	case key == "":
 		return errors.New("the record has no key")
-	case len(key) > bolt.MaxKeySize:
-		return fmt.Errorf("the key %.40q… has %d bytes; expected %d at most", key, len(key), bolt.MaxKeySize)
+	case len(key) > MaxKey:
+		return fmt.Errorf("the key %.40q… has %d bytes; expected %d at most", key, len(key), MaxKey)
 	case bytes.IndexByte(record, '\n') >= 0:
 		return fmt.Errorf("the record of %q has several lines; expected one", key)
 	}
@@ -58,12 +61,8 @@ func (j *Journal) append(key string, index int64, record []byte) error {
 	if index < 0 {
 		index = j.count()
 	}
-	e := entry{key: key, place: place{index: index, from: j.count()}}
-	if !j.opt.KeysOnly {
-		e.from = j.state.Bytes + int64(len(j.batch))
-		j.batch = append(append(j.batch, record...), '\n')
-		e.length = int64(len(record)) + 1
-	}
+	e := entry{key: key, place: place{index, j.state.Bytes + int64(len(j.batch)), int64(len(record)) + 1}}
+	j.batch = append(append(j.batch, record...), '\n')
 	return j.add(e)
 }
 
@@ -71,12 +70,7 @@ func (j *Journal) append(key string, index int64, record []byte) error {
 func (j *Journal) count() int64 { return j.state.Records + int64(len(j.entries)) }
 
 // early reports whether an earlier process committed a record.
-func (j *Journal) early(p place) bool {
-	if j.opt.KeysOnly {
-		return p.from < j.state.Session.Before // they are numbered
-	}
-	return p.from < j.state.Session.Bytes
-}
+func (j *Journal) early(p place) bool { return p.from < j.state.Session.Bytes }
 
 func (j *Journal) usable() error {
 	switch {
@@ -85,6 +79,8 @@ func (j *Journal) usable() error {
 		return j.failed
 	case j.closed:
 		return errClosed
+	case j.held:
+		return errHeld
 	}
 	return nil
 }
@@ -111,19 +107,22 @@ func (j *Journal) add(e entry) error {
 // Done reports whether the record of key is committed, by this process or by an
 // earlier one.
 func (j *Journal) Done(key string) bool {
-	if key == "" || len(key) > bolt.MaxKeySize {
-		return false
-	}
 	_, there, err := j.find(key)
 	return err == nil && there
+}
+
+// Has reports whether Append would refuse the key: unlike Done it knows the records
+// that wait to be committed.
+func (j *Journal) Has(key string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, waiting := j.waiting[key]
+	return waiting || j.Done(key)
 }
 
 // Earlier reports whether an earlier process committed the record of key. In an
 // output that is Ordered the record gets the place that it has in this run.
 func (j *Journal) Earlier(key string, index int64) bool {
-	if key == "" || len(key) > bolt.MaxKeySize {
-		return false
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	p, there, err := j.find(key)
@@ -147,10 +146,6 @@ func (j *Journal) commit() error {
 	}
 	if err := j.write(); err != nil {
 		j.failed = fmt.Errorf("%w; %d records are safe: see to it, and run again to go on", err, j.state.Records)
-		if j.file != nil {
-			// What was written of them would be cut off by the next run too.
-			_ = j.file.Truncate(j.state.Bytes)
-		}
 		return j.failed
 	}
 	j.batch, j.entries = j.batch[:0], j.entries[:0]
@@ -166,10 +161,7 @@ func (j *Journal) write() error {
 	}
 	next := j.state
 	if len(j.batch) > 0 {
-		if _, err := j.file.WriteAt(j.batch, j.state.Bytes); err != nil {
-			return err
-		}
-		if err := j.file.Sync(); err != nil {
+		if err := j.writeBatch(); err != nil {
 			return err
 		}
 		next.CRC = extend(next.CRC, j.batch)
@@ -197,4 +189,18 @@ func (j *Journal) write() error {
 	}
 	j.state = next
 	return nil
+}
+
+// writeBatch brings the waiting records to disk behind the committed ones, or takes
+// what was written of them away. Once that is done they stay: a transaction that
+// fails after it may be on disk all the same.
+func (j *Journal) writeBatch() error {
+	_, err := j.file.WriteAt(j.batch, j.state.Bytes)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		_ = j.file.Truncate(j.state.Bytes) // or the next run does it
+	}
+	return err
 }

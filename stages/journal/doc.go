@@ -8,6 +8,7 @@
 //	PATH.partial     the records so far, a line each
 //	PATH.run         the state (bbolt): the keys of the records, how far
 //	                 PATH.partial is valid, what the run was made with
+//	PATH.run.N.new   PATH.run, while process N makes it
 //	PATH.run.status  while a process runs: its progress, for other processes
 //	PATH.records     once PATH is whole: PATH.partial, kept where PATH is not
 //	                 the records as they are

@@ -3,7 +3,9 @@ package journal
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -26,15 +28,46 @@ type Fact struct {
 // Change is a fact that is not as it was.
 type Change struct{ Name, Was, Is string } // Was or Is is "" for what was not, or is not there
 
-// String says what the change is.
+// String says what the change is; of long values, where they begin to differ.
 func (c Change) String() string {
+	same := 0
+	for same < min(len(c.Was), len(c.Is)) && c.Was[same] == c.Is[same] {
+		same++
+	}
+	was, is := excerpt(c.Was, same), excerpt(c.Is, same)
 	switch {
 	case c.Was == "":
-		return fmt.Sprintf("%s was not there and is %s", c.Name, c.Is)
+		return fmt.Sprintf("%s was not there and is %s", c.Name, is)
 	case c.Is == "":
-		return fmt.Sprintf("%s was %s and is gone", c.Name, c.Was)
+		return fmt.Sprintf("%s was %s and is gone", c.Name, was)
 	}
-	return fmt.Sprintf("%s was %s and is %s", c.Name, c.Was, c.Is)
+	return fmt.Sprintf("%s was %s and is %s", c.Name, was, is)
+}
+
+// shownBytes is about how much of a value an error shows.
+const shownBytes = 100
+
+// excerpt is the part of a text around one of its bytes.
+func excerpt(text string, at int) string {
+	if len(text) <= shownBytes {
+		return text
+	}
+	from := min(max(at-shownBytes/2, 0), len(text)-shownBytes)
+	to := from + shownBytes
+	for from > 0 && !utf8.RuneStart(text[from]) {
+		from--
+	}
+	for to < len(text) && !utf8.RuneStart(text[to]) {
+		to++
+	}
+	part := text[from:to]
+	if from > 0 {
+		part = "…" + part
+	}
+	if to < len(text) {
+		part += "…"
+	}
+	return part
 }
 
 // ChangedError refuses to add to records that were made otherwise.
@@ -65,7 +98,14 @@ func (e *ChangedError) Error() string {
 type fact struct {
 	Value string `json:"value"`
 	Input bool   `json:"input,omitempty"`
-	Key   string `json:"key,omitempty"`
+	Key   string `json:"key,omitempty"` // quoted, as JSON cannot keep what is not UTF-8
+}
+
+func (f Fact) kept() fact {
+	if f.Key == "" {
+		return fact{f.Value, f.Input, ""}
+	}
+	return fact{f.Value, f.Input, strconv.QuoteToASCII(f.Key)}
 }
 
 // compareFacts compares the facts with those of the records, and keeps the new
@@ -78,10 +118,12 @@ func (j *Journal) compareFacts() error {
 	if len(found.changes) > 0 && !j.opt.AcceptChanges {
 		return &ChangedError{Path: j.path, Records: j.state.Records, Changes: found.changes}
 	}
-	if !found.any {
+	if !found.any && !found.newInput {
 		return nil
 	}
 	next := j.state
+	// Or nobody would know, once they are kept, that there is something left to do.
+	next.Pending = next.Complete
 	err = j.update(func(tx *bolt.Tx) error {
 		if err := tx.DeleteBucket(bucketFacts); err != nil {
 			return err
@@ -95,7 +137,7 @@ func (j *Journal) compareFacts() error {
 			if f.Passing {
 				continue
 			}
-			value, err := json.Marshal(fact{f.Value, f.Input, f.Key})
+			value, err := json.Marshal(f.kept())
 			if err != nil {
 				return err
 			}
@@ -127,7 +169,8 @@ func (j *Journal) differences(now []Fact) (d differences, err error) {
 			if !f.Input || f.Key == "" {
 				return j.state.Records > 0
 			}
-			return hasRecord(keys.Cursor(), f.Key)
+			key, err := strconv.Unquote(f.Key)
+			return err != nil || hasRecord(keys.Cursor(), key)
 		}
 		names := make(map[string]bool, len(now))
 		for _, f := range now {
@@ -143,12 +186,12 @@ func (j *Journal) differences(now []Fact) (d differences, err error) {
 			if err != nil {
 				return err
 			}
-			is := fact{f.Value, f.Input, f.Key}
+			is := f.kept()
 			if there && was == is {
 				continue
 			}
 			d.any = true
-			d.newInput = d.newInput || f.Input
+			d.newInput = d.newInput || f.Input && !(there && was.Value == is.Value)
 			switch {
 			case f.Input && !there: // new files are no change
 			case there && was.Value == is.Value: // only its key is another

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestFacts compares what a run is made with to what it was made with.
@@ -24,7 +25,7 @@ func TestFacts(t *testing.T) {
 	}{
 		{"the same", []string{"a"}, []Fact{option("64"), file("a", "1", "a")}, []Fact{file("a", "1", "a"), option("64")}, "", false},
 		{"an option", []string{"a"}, []Fact{option("64")}, []Fact{option("128")}, "documents.decode.max_tokens was 64 and is 128; start over with --restart, or go on all the same with --accept-changes", false},
-		{"an option, nothing done", nil, []Fact{option("64")}, []Fact{option("128")}, "", false},
+		{"an option, nothing done", nil, []Fact{option("64")}, []Fact{option("128")}, "", true},
 		{"an option is gone", []string{"a"}, []Fact{option("64")}, nil, "documents.decode.max_tokens was 64 and is gone", false},
 		{"an option is new", []string{"a"}, nil, []Fact{option("64")}, "documents.decode.max_tokens was not there and is 64", false},
 		{"a new file", []string{"a"}, []Fact{file("a", "1", "a")}, []Fact{file("a", "1", "a"), file("b", "1", "b")}, "", true},
@@ -33,6 +34,9 @@ func TestFacts(t *testing.T) {
 		{"a file's question", []string{"a#2"}, []Fact{file("a", "1", "a")}, []Fact{file("a", "2", "a")}, "input a was 1 and is 2", true},
 		{"a file's window", []string{"a@0-100"}, []Fact{file("a", "1", "a")}, nil, "input a was 1 and is gone", false},
 		{"a file that is not done", []string{"b", "a.txt"}, []Fact{file("a", "1", "a")}, []Fact{file("a", "2", "a")}, "", true},
+		{"a file's key", []string{"x"}, []Fact{file("a", "1", "a")}, []Fact{file("a", "1", "b")}, "", false},
+		{"a file whose name is no text", []string{"caf\xe9"}, []Fact{file("caf\xe9", "1", "caf\xe9")}, []Fact{file("caf\xe9", "1", "caf\xe9")}, "", false},
+		{"another of that name", []string{"caf\xe9"}, []Fact{file("caf\xe9", "1", "caf\xe9")}, []Fact{file("caf\xe9", "2", "caf\xe9")}, "was 1 and is 2", true},
 		{"a file is gone that is not done", []string{"b"}, []Fact{file("a", "1", "a")}, nil, "", false},
 		{"a file of many", []string{"x"}, []Fact{file("a", "1", "")}, []Fact{file("a", "2", "")}, "input a was 1 and is 2", true},
 		{"a file of many is gone", []string{"x"}, []Fact{file("a", "1", "")}, nil, "input a was 1 and is gone", false},
@@ -54,10 +58,18 @@ func TestFacts(t *testing.T) {
 					t.Fatalf("refused: %v, %v", err, lookErr)
 				}
 				if !look.Begun || look.Complete != !c.newInput {
-					t.Errorf("complete: %v, and a new input: %v", look.Complete, c.newInput)
+					t.Errorf("complete: %v, and something to do: %v", look.Complete, c.newInput)
+				}
+				closed(t, j) // as one that is interrupted
+				if look, err := Look(path, Options{Facts: c.is}); err != nil || c.newInput && (look.Complete || look.Status.Complete || look.Finished) {
+					t.Errorf("after an interruption: %+v, %v", look, err)
+				}
+				// What was accepted is what it is made with now.
+				j = open(t, path, Options{Facts: c.is})
+				if err := j.Finish(nil); err != nil {
+					t.Fatal(err)
 				}
 				closed(t, j)
-				// What was accepted is what it is made with now.
 				look, err := Look(path, Options{Facts: c.is})
 				if passes := slices.ContainsFunc(c.is, func(f Fact) bool { return f.Passing }); err != nil || look.Complete == passes {
 					t.Errorf("afterwards: %+v, %v", look, err)
@@ -72,6 +84,14 @@ func TestFacts(t *testing.T) {
 				t.Errorf("before it is opened, the error is %v", lookErr)
 			}
 			closed(t, open(t, path, Options{Facts: c.is, AcceptChanges: true}))
+			if look, err := Look(path, Options{Facts: c.is}); err != nil || look.Complete {
+				t.Errorf("accepted, and interrupted: %+v, %v", look, err)
+			}
+			j = open(t, path, Options{Facts: c.is})
+			if err := j.Finish(nil); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, j)
 			if look, err := Look(path, Options{Facts: c.is}); err != nil || !look.Complete {
 				t.Errorf("accepted: %+v, %v", look, err)
 			}
@@ -90,5 +110,18 @@ func TestFacts(t *testing.T) {
 	}
 	if _, err := Open(path, Options{Facts: []Fact{{Name: "a"}, {Name: "a"}}}); err == nil {
 		t.Error("a fact twice")
+	}
+}
+
+// TestLongChange shows of long values where they begin to differ.
+func TestLongChange(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 5000)
+	text := Change{"prompt", long + "Answer" + long, long + "Reply" + long}.String()
+	if len(text) > 400 || !strings.Contains(text, "éAnsweré") || !strings.Contains(text, "éReplyé") || !utf8.ValidString(text) {
+		t.Errorf("%d bytes: %s", len(text), text)
+	}
+	if text := (Change{"prompt", "", long}).String(); len(text) > 300 || !utf8.ValidString(text) {
+		t.Errorf("%d bytes: %s", len(text), text)
 	}
 }

@@ -28,8 +28,8 @@ func (j *Journal) Finish(convert func(dst *os.File, records io.Reader) error) er
 	if j.opt.Failed != nil {
 		j.state.Failed = j.opt.Failed()
 	}
-	if j.state.Complete || j.opt.KeysOnly { // nothing came
-		j.state.Complete = true
+	j.state.Pending = false
+	if j.state.Complete { // nothing came
 		return j.save()
 	}
 	if err := j.finish(convert); err != nil {
@@ -160,10 +160,6 @@ func (r *inOrder) Read(p []byte) (int, error) {
 // reopen makes a complete output one that records can be added to: PATH stays
 // until it is whole again.
 func (j *Journal) reopen() error {
-	if j.opt.KeysOnly {
-		j.state.Complete = false
-		return nil
-	}
 	from, err := os.Open(j.whole())
 	if err != nil {
 		return err

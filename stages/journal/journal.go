@@ -23,6 +23,7 @@ var (
 	// ErrDamaged says that the files are not as they were left.
 	ErrDamaged = errors.New("damaged")
 	errClosed  = errors.New("the journal is closed")
+	errHeld    = errors.New("the journal is only held; Begin it first")
 )
 
 // When a commit is due. What is not committed is lost in a crash and made again.
@@ -37,10 +38,6 @@ type Options struct {
 	Restart       bool   // begin anew, whatever is there
 	AcceptChanges bool   // go on though facts changed
 	Facts         []Fact // what must not change between runs
-	// KeysOnly keeps keys and no records, for outputs that are something else
-	// than one file, such as a directory: there is no PATH.partial, and Finish
-	// leaves PATH alone.
-	KeysOnly bool
 	// Ordered has Finish put the records in the order of their indexes, in
 	// place of that of Append.
 	Ordered bool
@@ -57,7 +54,7 @@ type Journal struct {
 	mu      sync.Mutex
 	db      *bolt.DB
 	lock    *os.File // what db has open
-	file    *os.File // PATH.partial; nil with KeysOnly, and while a complete output gets nothing new
+	file    *os.File // PATH.partial; nil while a complete output gets nothing new
 	state   state
 	batch   []byte
 	entries []entry
@@ -66,6 +63,8 @@ type Journal struct {
 	failed  error // of a commit; nothing is written after it
 	told    bool  // somebody was
 	closed  bool
+	held    bool          // what Restart discards is still there
+	made    bool          // PATH.run was not there before
 	stop    chan struct{} // ends the writing of PATH.run.status
 	stopped chan struct{}
 }
@@ -74,13 +73,25 @@ type Journal struct {
 // ended. The error is ErrBusy, ErrDamaged or *ChangedError, each with the path and
 // what to do, or one of the file system.
 func Open(path string, opt Options) (*Journal, error) {
+	j, err := Hold(path, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.Begin(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// Hold is Open without its end, which is Begin: what Restart is to discard is there
+// until then, so that nothing is lost where another output of the run is refused.
+func Hold(path string, opt Options) (*Journal, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a rename would put a file in the link's place
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	opt.Ordered = opt.Ordered && !opt.KeysOnly
 	j := &Journal{path: path, opt: opt, waiting: map[string]int{}}
 	if err := j.open(); err != nil {
 		return nil, errors.Join(err, j.release())
@@ -93,13 +104,39 @@ func Open(path string, opt Options) (*Journal, error) {
 func (j *Journal) open() error {
 	err := j.openState()
 	if j.opt.Restart && (err == nil || errors.Is(err, ErrDamaged)) {
-		if err = j.discard(); err == nil {
-			err = j.openState()
-		}
+		j.held = true
+		return nil
 	}
 	if err != nil {
 		return err
 	}
+	return j.start()
+}
+
+// Begin discards what is there of an earlier run, if it is to be discarded. Before
+// it a journal that is held takes no records and has none.
+func (j *Journal) Begin() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.held {
+		return nil
+	}
+	err := j.discard()
+	if err == nil {
+		err = j.openState()
+	}
+	if err == nil {
+		err = j.start()
+	}
+	if err != nil {
+		j.failed, j.told = err, true
+	}
+	j.held = err != nil
+	return err
+}
+
+// start makes what openState found ready to be added to.
+func (j *Journal) start() error {
 	if err := j.settle(); err != nil {
 		return err
 	}
@@ -160,10 +197,6 @@ func (j *Journal) Records() int64 {
 // that they are.
 func (j *Journal) settle() (err error) {
 	s := &j.state
-	if j.opt.KeysOnly {
-		s.Finishing = false
-		return nil
-	}
 	if s.Finishing {
 		// The last of Finish's renames is that of PATH.partial.
 		if _, err := os.Stat(j.partial()); errors.Is(err, os.ErrNotExist) {
@@ -192,9 +225,6 @@ func (j *Journal) settle() (err error) {
 		}
 	}
 	flags := os.O_RDWR | os.O_CREATE
-	if info, err := os.Stat(j.partial()); err == nil && s.Fresh && info.Size() > 0 {
-		return fmt.Errorf("%s has records, and there is no %s that says which; continue with both files, or start over with --restart", j.partial(), j.statePath())
-	}
 	if j.file, err = os.OpenFile(j.partial(), flags, 0o644); err != nil {
 		return err
 	}
@@ -262,7 +292,7 @@ func (j *Journal) Close() error {
 	if told {
 		err = nil
 	}
-	if (j.state.Records > 0 || j.state.Complete) && j.failed == nil {
+	if (j.state.Records > 0 || j.state.Complete) && j.failed == nil && !j.held {
 		if j.opt.Failed != nil && !j.state.Complete {
 			j.state.Failed = j.opt.Failed()
 		}
@@ -272,7 +302,7 @@ func (j *Journal) Close() error {
 	if j.due != nil {
 		j.due.Stop()
 	}
-	nothing := j.state.Records == 0 && !j.state.Complete
+	nothing := j.state.Records == 0 && !j.state.Complete && j.failed == nil
 	j.mu.Unlock()
 	close(j.stop)
 	<-j.stopped
@@ -281,7 +311,10 @@ func (j *Journal) Close() error {
 	if rm := os.Remove(j.statusPath()); rm != nil && !errors.Is(rm, os.ErrNotExist) {
 		err = errors.Join(err, rm)
 	}
-	if nothing {
+	switch {
+	case j.held && j.made:
+		return errors.Join(err, j.release(), removeIfThere(j.statePath()))
+	case nothing && !j.held:
 		return errors.Join(err, j.discard())
 	}
 	return errors.Join(err, j.release())

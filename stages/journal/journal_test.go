@@ -379,37 +379,3 @@ func TestOrder(t *testing.T) {
 		t.Errorf("%d records of %d", len(got), len(want))
 	}
 }
-
-// TestKeysOnly keeps keys and touches no output.
-func TestKeysOnly(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "answers")
-	if err := os.Mkdir(path, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for session := range 3 {
-		j := open(t, path, Options{KeysOnly: true})
-		for i := range 10 {
-			key := fmt.Sprint(session, i)
-			if err := j.Append(key, []byte("ignored")); err != nil {
-				t.Fatal(err)
-			}
-			if session > 0 && !j.Earlier(fmt.Sprint(session-1, i), 0) || j.Earlier(key, 0) {
-				t.Errorf("session %d: what is of an earlier session is wrong", session)
-			}
-		}
-		if err := j.Finish(nil); err != nil {
-			t.Fatal(err)
-		}
-		closed(t, j)
-		if s, err := ReadStatus(path); err != nil || !s.Complete || s.Records != int64(10*(session+1)) {
-			t.Errorf("%+v, %v", s, err)
-		}
-	}
-	if _, err := os.Stat(path + ".partial"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("there is a file of records: %v", err)
-	}
-	if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "another kind of output") {
-		t.Errorf("as a file: %v", err)
-	}
-}

@@ -32,10 +32,6 @@ func cutShort(path string) error {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
 	var pages, last uint64
 	var size uint64
 	// Where the second page is, only the first says; a damaged one leaves the usual sizes.
@@ -55,6 +51,11 @@ func cutShort(path string) error {
 		if tx := order.Uint64(meta[metaTx:]); size == 0 || tx > last {
 			last, size, pages = tx, uint64(order.Uint32(meta[8:])), order.Uint64(meta[metaPages:])
 		}
+	}
+	// Not before: a process that has it makes it longer first, and then says so there.
+	info, err := file.Stat()
+	if err != nil {
+		return err
 	}
 	switch {
 	case size == 0:

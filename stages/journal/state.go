@@ -36,22 +36,23 @@ const (
 
 // state is what PATH.run has besides keys and facts.
 type state struct {
-	Version   int       `json:"version"`
-	ID        string    `json:"id"`
-	Records   int64     `json:"records"`
-	Bytes     int64     `json:"bytes"`    // of PATH.partial that are committed
-	CRC       uint32    `json:"crc32c"`   // of these
-	KeySum    uint64    `json:"key_sum"`  // the sum of the keys' digests
-	FactSum   uint64    `json:"fact_sum"` // that of the facts
-	Finishing bool      `json:"finishing,omitempty"`
-	Complete  bool      `json:"complete,omitempty"`  // PATH is whole and has all records
-	Converted bool      `json:"converted,omitempty"` // when complete, the records are in PATH.records
-	KeysOnly  bool      `json:"keys_only,omitempty"`
+	Version   int    `json:"version"`
+	ID        string `json:"id"`
+	Records   int64  `json:"records"`
+	Bytes     int64  `json:"bytes"`    // of PATH.partial that are committed
+	CRC       uint32 `json:"crc32c"`   // of these
+	KeySum    uint64 `json:"key_sum"`  // the sum of the keys' digests
+	FactSum   uint64 `json:"fact_sum"` // that of the facts
+	Finishing bool   `json:"finishing,omitempty"`
+	Complete  bool   `json:"complete,omitempty"`  // PATH is whole and has all records
+	Converted bool   `json:"converted,omitempty"` // when complete, the records are in PATH.records
+	// Pending says that a process began, after it was Complete, with other inputs or
+	// other facts, and has not come to its end.
+	Pending   bool      `json:"pending,omitempty"`
 	Failed    int64     `json:"failed,omitempty"` // documents without an answer, as the last process counted them
 	Started   time.Time `json:"started"`
 	Committed time.Time `json:"committed"` // the last commit
 	Session   Session   `json:"session"`
-	Fresh     bool      `json:"-"` // made by this process
 }
 
 // Session is one process's part of a run.
@@ -93,14 +94,16 @@ func (j *Journal) save() error {
 // of it.
 func (j *Journal) openState() error {
 	path := j.statePath()
-	fresh := false
 	for {
 		err := j.lockState(false)
 		if errors.Is(err, os.ErrNotExist) {
-			fresh = true
+			if err := j.recordsAlone(); err != nil {
+				return err
+			}
 			if err := j.createState(); err != nil {
 				return err
 			}
+			j.made = true
 			continue
 		}
 		if err != nil {
@@ -118,20 +121,33 @@ func (j *Journal) openState() error {
 			return err
 		}
 	}
+	// Before all is read, so that nobody takes an earlier process for this one.
+	s := Status{Path: j.path, Running: true, Process: os.Getpid(), Session: Session{Started: time.Now()}}
+	_ = writeStatus(j.statusPath(), s) // a full disk shows elsewhere
 	if err := j.readState(); err != nil {
 		return j.describe(err)
 	}
-	j.state.Fresh = fresh && j.state.Records == 0
-	if j.state.KeysOnly != j.opt.KeysOnly {
-		return fmt.Errorf("%s: made by another kind of output; start over with --restart", path)
-	}
 	return nil
+}
+
+// recordsAlone refuses records of which nothing says how many are whole: making a
+// state would be the end of them.
+func (j *Journal) recordsAlone() error {
+	info, err := os.Stat(j.partial())
+	if err != nil || info.Size() == 0 || j.opt.Restart {
+		return nil //nolint:nilerr // what cannot be looked at, opening it will show
+	}
+	if _, err := os.Stat(j.statePath()); err == nil {
+		return nil // another process has just made it
+	}
+	return fmt.Errorf("%s has records, and there is no %s that says which; continue with both files, or start over with --restart", j.partial(), j.statePath())
 }
 
 // createState makes PATH.run under another name first, so that it is there
 // whole or not at all.
 func (j *Journal) createState() error {
-	path, temporary := j.statePath(), j.statePath()+".new"
+	// A name of its own: another process may be at the same.
+	path, temporary := j.statePath(), fmt.Sprintf("%s.%d.new", j.statePath(), os.Getpid())
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -143,7 +159,7 @@ func (j *Journal) createState() error {
 	if err != nil {
 		return j.describe(err)
 	}
-	s := state{Version: stateVersion, ID: hex.EncodeToString(id), KeysOnly: j.opt.KeysOnly, Started: time.Now()}
+	s := state{Version: stateVersion, ID: hex.EncodeToString(id), Started: time.Now()}
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketRun, bucketKeys, bucketFacts} {
 			if _, err := tx.CreateBucket(name); err != nil {
@@ -288,7 +304,7 @@ func (j *Journal) readState() error {
 }
 
 // place is where a key's record is: in the order of the input, and in
-// PATH.partial, its line's end included. With KeysOnly, from is a number.
+// PATH.partial, its line's end included.
 type place struct{ index, from, length int64 }
 
 func (p place) bytes() []byte {
@@ -310,6 +326,9 @@ func parsePlace(b []byte) (p place, ok bool) {
 
 // find looks a committed key up.
 func (j *Journal) find(key string) (p place, there bool, err error) {
+	if j.held || key == "" || len(key) > MaxKey {
+		return place{}, false, nil
+	}
 	err = j.view(func(tx *bolt.Tx) error {
 		value := tx.Bucket(bucketKeys).Get([]byte(key))
 		if value == nil {

@@ -19,7 +19,7 @@ type Status struct {
 	Running   bool      `json:"running"`           // a process has the output now
 	Process   int       `json:"process,omitempty"` // its id
 	Complete  bool      `json:"complete"`          // PATH is whole, and no document failed
-	Finished  bool      `json:"finished"`          // PATH is whole
+	Finished  bool      `json:"finished"`          // PATH is whole, and has all that could be answered
 	Records   int64     `json:"records"`
 	Bytes     int64     `json:"bytes"`
 	Failed    int64     `json:"failed"` // documents without an answer, as the last process counted them
@@ -44,7 +44,7 @@ func StatusPath(path string) string { return path + ".run.status" }
 func (j *Journal) status() Status {
 	s := &j.state
 	return Status{
-		Path: j.path, ID: s.ID, Complete: s.Complete && s.Failed == 0, Finished: s.Complete, Records: s.Records, Bytes: s.Bytes,
+		Path: j.path, ID: s.ID, Complete: s.Complete && !s.Pending && s.Failed == 0, Finished: s.Complete && !s.Pending, Records: s.Records, Bytes: s.Bytes,
 		Failed: s.Failed, Started: s.Started, Committed: s.Committed, Session: s.Session,
 	}
 }
@@ -136,7 +136,8 @@ func Look(path string, opt Options) (Standing, error) {
 	var s Standing
 	found, err := look(path, opt.Facts, func(j *Journal, d differences) {
 		s = Standing{Begun: true, Status: j.status()}
-		s.Complete = s.Status.Complete && !d.newInput
+		// A change matters to no record where there is none, and may make some.
+		s.Complete = s.Status.Complete && !d.newInput && !(d.any && s.Records == 0)
 	})
 	if err == nil && len(found.changes) > 0 {
 		if !opt.AcceptChanges {
@@ -165,7 +166,7 @@ func look(path string, facts []Fact, then func(*Journal, differences)) (d differ
 			j.state.Complete = true
 		}
 	}
-	if j.state.Complete && !j.state.KeysOnly {
+	if j.state.Complete {
 		if _, err := os.Stat(path); err != nil {
 			return d, j.damaged(path, "which was complete, is missing")
 		}

@@ -151,26 +151,30 @@ func (o *object) Close() error {
 	return nil
 }
 
-// Reach fails if the bucket of an s3:// path is not there or its store cannot
-// be reached, so that this is found before the work and not after it.
+// Reach fails if the store of an s3:// path cannot be reached, its bucket is not
+// there, or the object may not be written, so that this is found before the work and
+// not after it. An upload is begun, and given up again.
 func Reach(ctx context.Context, name string) error {
-	if err := CheckObject(name, true); err != nil {
+	if err := CheckObject(name, false); err != nil {
 		return err
 	}
 	client, err := newClient()
 	if err != nil {
 		return err
 	}
-	bucket, _ := splitObject(name)
-	found, err := client.BucketExists(ctx, bucket)
-	switch {
-	case err == nil && !found:
+	bucket, key := splitObject(name)
+	store := minio.Core{Client: client}
+	upload, err := store.NewMultipartUpload(ctx, bucket, key, minio.PutObjectOptions{})
+	switch refusal := minio.ToErrorResponse(err); {
+	case refusal.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%s: there is no bucket %q", name, bucket)
-	case minio.ToErrorResponse(err).StatusCode == http.StatusForbidden:
-		return nil // who may write need not be allowed to ask
+	case refusal.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%s may not be written with the key that the environment names: %w", name, err)
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	// Who may write need not be allowed to: it is empty, and the store drops it one day.
+	_ = store.AbortMultipartUpload(ctx, bucket, key, upload)
 	return nil
 }
 
@@ -202,6 +206,9 @@ func put(ctx context.Context, from io.Reader, size int64, name string) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	made, err := client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
+	if minio.ToErrorResponse(err).StatusCode == http.StatusForbidden {
+		return nil // who may write need not be allowed to ask
+	}
 	if err != nil {
 		return fmt.Errorf("check %s: %w", name, err)
 	}

@@ -129,19 +129,40 @@ func expandObjects(ctx context.Context, pattern string, which Which) ([]File, er
 		prefix = key
 		want = func(name string) bool { return which.Directories(name[strings.LastIndex(name, "/")+1:]) }
 	}
+	found, err := list(ctx, client, bucket, prefix, want)
+	if err != nil {
+		err = fmt.Errorf("list %s: %w", pattern, err)
+	}
+	return found, err
+}
+
+// listObjects lists the objects below a path that are wanted.
+func listObjects(ctx context.Context, below string, want func(path string) bool) ([]File, error) {
+	client, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	bucket, prefix := splitObject(below)
+	found, err := list(ctx, client, bucket, prefix, func(key string) bool { return want(scheme + bucket + "/" + key) })
+	if err != nil {
+		err = fmt.Errorf("list %s: %w", below, err)
+	}
+	return found, err
+}
+
+// list lists the objects below a prefix that are wanted. What breaks off is begun
+// again.
+func list(ctx context.Context, client *minio.Client, bucket, prefix string, want func(key string) bool) ([]File, error) {
 	for attempt := 1; ; attempt++ {
-		found, err := list(ctx, client, bucket, prefix, want)
+		found, err := listOnce(ctx, client, bucket, prefix, want)
 		var refusal minio.ErrorResponse
 		if err == nil || attempt == listAttempts || errors.As(err, &refusal) || ctx.Err() != nil {
-			if err != nil {
-				err = fmt.Errorf("list %s: %w", pattern, err)
-			}
 			return found, err
 		}
 	}
 }
 
-func list(ctx context.Context, client *minio.Client, bucket, prefix string, want func(key string) bool) ([]File, error) {
+func listOnce(ctx context.Context, client *minio.Client, bucket, prefix string, want func(key string) bool) ([]File, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // which ends the listing
 	var found []File

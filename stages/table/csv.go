@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 )
 
@@ -24,6 +23,9 @@ type csvReader struct {
 	first     [][]byte // without a header, the record that told how many columns there are
 }
 
+// maxFields bounds a record's fields, each of which takes memory though it is empty.
+const maxFields = 1 << 16
+
 // CSVOptions says how a file is written.
 type CSVOptions struct {
 	Separator byte // between fields
@@ -34,9 +36,7 @@ type CSVOptions struct {
 // CSV reads comma-separated values, quoted by ". It reads the header.
 func CSV(r io.Reader, opt CSVOptions) (Reader, error) {
 	s := &csvReader{in: bufio.NewReaderSize(r, blockSize), separator: opt.Separator, limit: opt.Limit}
-	if mark, err := s.in.Peek(3); err == nil && string(mark) == "\ufeff" {
-		_, _ = s.in.Discard(3) // what has been peeked at can be
-	}
+	skipMark(s.in)
 	fields, err := s.record()
 	if err == io.EOF { //nolint:errorlint // wrapped, it is no end
 		return s, nil // no rows
@@ -44,14 +44,16 @@ func CSV(r io.Reader, opt CSVOptions) (Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the header: %w", err)
 	}
+	seen := make(map[string]bool, len(fields))
 	for i, field := range fields {
 		name := strconv.Itoa(i + 1)
 		if opt.Header {
 			name = string(field)
 		}
-		if slices.Contains(s.columns, name) {
+		if seen[name] {
 			return nil, fmt.Errorf("the header: two columns are named %q", name)
 		}
+		seen[name] = true
 		s.columns = append(s.columns, name)
 	}
 	if !opt.Header {
@@ -102,6 +104,7 @@ func (e recordError) Error() string { return string(e) }
 
 const (
 	errLongRecord = recordError("the record is longer than max_record")
+	errManyFields = recordError("the record has more than 65536 fields")
 	errOpenQuote  = recordError("a quoted field is not closed before the end of the file")
 	errAfterQuote = recordError("text stands after the quote that closes a field; a quote within one is written twice")
 )
@@ -171,6 +174,8 @@ func (s *csvReader) record() ([][]byte, error) {
 			field, state = []byte{}, begin
 			if size > s.limit {
 				fields, bad = nil, errLongRecord
+			} else if len(fields) >= maxFields {
+				fields, bad = nil, errManyFields
 			}
 		case c == '"' && state == begin:
 			field, state = []byte{}, quoted

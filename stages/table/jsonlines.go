@@ -20,6 +20,13 @@ type jsonLines struct {
 	number int64
 }
 
+// skipMark leaves out the mark of its encoding that a text may begin with.
+func skipMark(r *bufio.Reader) {
+	if mark, err := r.Peek(3); err == nil && string(mark) == "\ufeff" {
+		_, _ = r.Discard(3) // what has been peeked at can be
+	}
+}
+
 // JSONLines reads a JSON object a line; empty lines are left out, and counted.
 // A line over limit bytes is refused without being kept. Numbers are float64,
 // but the one of the column id, if it is whole: that is as it was written.
@@ -32,6 +39,9 @@ func (*jsonLines) Columns() []string { return nil }
 func (*jsonLines) Close() {}
 
 func (s *jsonLines) Next() (Row, error) {
+	if s.number == 0 {
+		skipMark(s.in) // not before: a pipe may not have it yet
+	}
 	for {
 		line, err := readLine(s.in, s.limit)
 		if errors.Is(err, errLongLine) {

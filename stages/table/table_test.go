@@ -252,6 +252,32 @@ func TestCSVRecords(t *testing.T) {
 	}
 }
 
+// TestManyFields refuses a record of nothing but fields before they take memory.
+func TestManyFields(t *testing.T) {
+	for name, text := range map[string]string{"header": strings.Repeat(",", 1<<16), "record": "a,b\n" + strings.Repeat(",", 1<<16) + "\n1,2\n"} {
+		r, err := table.CSV(strings.NewReader(text), table.CSVOptions{Separator: ',', Header: true, Limit: 1 << 30})
+		if err == nil {
+			_, err = r.Next()
+			if row, next := r.Next(); next != nil || row.Values["b"] != "2" {
+				t.Errorf("after it: %v, %v", row, next)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), "more than 65536 fields") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestJSONLinesWithAMark reads the first line of a file that says what it is.
+func TestJSONLinesWithAMark(t *testing.T) {
+	r := table.JSONLines(strings.NewReader("\ufeff{\"id\":\"a\"}\n{\"id\":\"b\"}\n"), 100, "id")
+	for _, want := range []string{"a", "b"} {
+		if row, err := r.Next(); err != nil || row.Values["id"] != want {
+			t.Errorf("%v, %v, expected %s", row, err, want)
+		}
+	}
+}
+
 func TestJSONLines(t *testing.T) {
 	text := `{"id":9007199254740993,"n":1.5}` + "\n\n[1]\n" + `{"id":"` + strings.Repeat("y", 99) + `"}` + "\r\n" + `{"id":1.5}` + "\n" + `{"id":"last"}`
 	got, bad, err := read(table.JSONLines(iotest.HalfReader(strings.NewReader(text)), 60, "id"))

@@ -34,13 +34,19 @@ func (t *trial) writeDocuments() error {
 		if i%1000 >= 997 {
 			tokens = 8192
 		}
+		if i%200 == 100 {
+			tokens = 0
+			t.empty++
+		}
 		text, err := text(themes, r, int(float64(tokens)*perToken))
 		if err != nil {
 			return errors.Join(err, file.Close())
 		}
 		key := fmt.Sprintf("%05d", r.IntN(100000))
 		at := strings.Index(text, " ") + 1
-		text = text[:at] + "The access code of the north gate is " + key + ". " + text[at:]
+		if tokens > 0 {
+			text = text[:at] + "The access code of the north gate is " + key + ". " + text[at:]
+		}
 		if err := encoder.Encode(map[string]string{
 			"id": fmt.Sprintf("doc-%06d", i), "text": text, "question": "What is the access code of the north gate?",
 		}); err != nil {

@@ -31,6 +31,8 @@ type Server struct {
 	// Unavailable and Cut are the shares of requests that end with 503, and of
 	// answers and uploads that break off half-way.
 	Unavailable, Cut float64
+	// NoHead refuses to tell of objects, and NoWrite to take any.
+	NoHead, NoWrite bool
 	// Page is how many keys one part of a listing has.
 	Page int
 
@@ -130,6 +132,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.counts["503"]++
 		refuse(w, http.StatusServiceUnavailable, "SlowDown")
 	case !strings.Contains(r.Header.Get("Authorization"), "Credential=test/"):
+		refuse(w, http.StatusForbidden, "AccessDenied")
+	case s.NoHead && r.Method == http.MethodHead, s.NoWrite && r.Method != http.MethodHead && r.Method != http.MethodGet:
 		refuse(w, http.StatusForbidden, "AccessDenied")
 	case bodyErr != nil:
 		refuse(w, http.StatusBadRequest, "IncompleteBody")
