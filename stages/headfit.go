@@ -41,15 +41,11 @@ func (h *HeadLoop) bytesOf(p *model.Pass, tokens int, merges bool) (b tileBytes)
 	return b
 }
 
-// leastTiles returns what the tiles of a text take at least when it is as long as it
-// is expected to get, in passes of some rows and with so many query heads a KV head.
-func (h *HeadLoop) leastTiles(s *transfer.Sequence, rows, queries int) int64 {
-	merges := s.Base() != nil
-	if merges {
-		s = s.Base()
-	}
+// leastTiles returns what the tiles of so many tokens take at least, shared by
+// branches or not, in passes of some rows and with so many query heads a KV head.
+func (h *HeadLoop) leastTiles(tokens int, shared bool, rows, queries int) int64 {
 	p := &model.Pass{MaxRows: rows, Group: queries, HeadDim: h.plain.HeadDim}
-	one := h.bytesOf(p, h.cut.Longest(s.Goal()), merges || h.cut.Merges(s.Goal())).sum(h.slots())
+	one := h.bytesOf(p, h.cut.Longest(tokens), shared || h.cut.Merges(tokens)).sum(h.slots())
 	return one * int64(h.grouping.Choose(h.shape.KVHeads, 1, 0))
 }
 

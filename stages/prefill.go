@@ -31,6 +31,7 @@ type prefill struct {
 	waiting *work   // the next to begin, which has a place and no memory
 	sharing *work   // whose questions are still to be begun
 	full    bool    // memory was short when one was to begin
+	short   bool    // and for one that has begun: none may begin before it goes on
 	turn    int
 }
 
@@ -107,7 +108,7 @@ func (p *prefill) admit(ctx context.Context) error {
 		switch {
 		case idle && p.sharing == nil && p.waiting == nil && p.inbox.Ended():
 			return nil
-		case !idle && p.full && !p.eased():
+		case !idle && p.full && !p.eased(), !idle && p.short && p.sharing == nil:
 			return nil
 		}
 		begin := p.next
@@ -143,12 +144,8 @@ func (p *prefill) eased() bool {
 // next begins the next prompt, and reports whether there was one that could be.
 func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
 	if p.waiting == nil {
-		if ok, err := p.enter(ctx, wait); err != nil || !ok {
-			return false, err
-		}
-		w, err := p.take(ctx, wait)
+		w, err := p.invite(ctx, wait)
 		if err != nil || w == nil {
-			p.engine.leave()
 			return false, err
 		}
 		p.waiting = w
@@ -160,6 +157,7 @@ func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
 	text := p.engine.newText(w.document.ID)
 	text.length = w.longest
 	text.expect(len(w.tokens), w.room)
+	p.engine.add(text)
 	if text.crowded() {
 		// What it could not get any more when it has begun would keep the others waiting as well.
 		if err := p.engine.claim(text, len(w.tokens)+w.room, p.most(len(w.tokens))); err != nil {
@@ -178,6 +176,30 @@ func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
 	p.waiting = nil
 	p.work = append(p.work, w)
 	return true, nil
+}
+
+// invite returns the next prompt, with a place for it, or nil if there is none. It
+// waits for a prompt without a place: another stage may need that for one to come.
+func (p *prefill) invite(ctx context.Context, wait bool) (*work, error) {
+	if wait {
+		w, err := p.take(ctx, true)
+		if err == nil && w != nil {
+			_, err = p.enter(ctx, true)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return w, nil
+	}
+	if ok, err := p.enter(ctx, false); err != nil || !ok {
+		return nil, err
+	}
+	w, err := p.take(ctx, false)
+	if err != nil || w == nil {
+		p.engine.leave()
+		return nil, err
+	}
+	return w, nil
 }
 
 // take returns the next prompt that fits the model's context, or nil if there is
@@ -229,7 +251,11 @@ func (p *prefill) branch(ctx context.Context, wait bool) (bool, error) {
 	base := p.sharing
 	b := base.branches[0]
 	room := min(p.engine.answer, p.engine.Checkpoint.Config.Context-len(base.tokens)-len(b.Tokens))
-	text, err := base.text.branch(b.ID, len(b.Tokens), room, p.most(len(b.Tokens)))
+	rows := p.most(len(b.Tokens))
+	if !p.engine.texts.besides(base.text) {
+		rows = min(rows, len(b.Tokens)) // it may be the only one that ever fits
+	}
+	text, err := base.text.branch(b.ID, len(b.Tokens), room, rows)
 	if err != nil {
 		p.engine.leave()
 		return false, err

@@ -126,6 +126,7 @@ func (p *prefill) choose() (works []*work, err error) {
 		slices.SortStableFunc(order, func(a, b *work) int { return cmp.Compare(len(a.tokens)-a.done, len(b.tokens)-b.done) })
 	}
 	rows := 0
+	p.short = false
 	for _, w := range order {
 		n := len(p.piece(w))
 		if rows > 0 && (p.chunk == 0 || rows+n > p.chunk) {
@@ -136,6 +137,7 @@ func (p *prefill) choose() (works []*work, err error) {
 			if !noRoom(short) {
 				return nil, short
 			}
+			p.short = true
 			continue
 		}
 		rows += n

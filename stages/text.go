@@ -18,6 +18,7 @@ type Text struct {
 	Tokens   []int32 // those in the cache
 	Sequence *transfer.Sequence
 	length   int // of the prompt: what a rotary embedding may depend on
+	most     int // tokens that it will have; texts' lock guards it
 	engine   *Engine
 	base     *Text // which it has branched from, or nil
 	parked   bool  // it has given its place to its branches
@@ -29,7 +30,9 @@ func (e *Engine) Admit(ctx context.Context, id string) (*Text, error) {
 	if _, err := e.enter(ctx, true); err != nil {
 		return nil, err
 	}
-	return e.newText(id), nil
+	t := e.newText(id)
+	e.add(t)
+	return t, nil
 }
 
 // enter takes a place in flight, which newText or branch then fills. Without wait
@@ -61,16 +64,15 @@ func (e *Engine) InFlight() int {
 // leave gives a place in flight back.
 func (e *Engine) leave() { <-e.slots }
 
-// newText starts a text in a place that has been taken.
+// newText makes a text, which add starts in a place that has been taken.
 func (e *Engine) newText(id string) *Text {
-	return e.add(&Text{ID: id, Sequence: e.loop.NewSequence(), engine: e})
+	return &Text{ID: id, Sequence: e.loop.NewSequence(), engine: e}
 }
 
-func (e *Engine) add(t *Text) *Text {
+func (e *Engine) add(t *Text) {
 	e.texts.Lock()
 	defer e.texts.Unlock()
 	e.texts.live[t] = true
-	return t
 }
 
 // texts are those that have not given their memory back.
@@ -109,8 +111,9 @@ func (t *Text) branch(id string, tokens, room, rows int) (*Text, error) {
 		return nil, e.explain(err)
 	}
 	held := t.Tokens[:len(t.Tokens):len(t.Tokens)]
-	b := e.add(&Text{ID: id, Tokens: held, Sequence: sequence, length: t.length, engine: e, base: t})
+	b := &Text{ID: id, Tokens: held, Sequence: sequence, length: t.length, engine: e, base: t}
 	b.expect(tokens, room)
+	e.add(b)
 	if err := e.claim(b, tokens+room, rows); err != nil {
 		return nil, err
 	}
@@ -173,6 +176,9 @@ func (t *Text) crowded() bool { return t.engine.texts.besides(t, t.base) }
 // cache should have place.
 func (t *Text) expect(tokens, room int) {
 	t.Sequence.Expect(len(t.Tokens) + tokens + room)
+	t.engine.texts.Lock()
+	t.most = max(t.most, len(t.Tokens)+tokens+room)
+	t.engine.texts.Unlock()
 	if t.length == 0 {
 		t.length = tokens
 	}
@@ -357,7 +363,11 @@ func (e *Engine) leastTiles(rows int) (bytes int64) {
 	e.texts.Lock()
 	defer e.texts.Unlock()
 	for t := range e.texts.live {
-		bytes = max(bytes, e.loop.leastTiles(t.Sequence, rows, e.Checkpoint.Config.Group()))
+		shared, tokens := t.base != nil, t.most
+		if shared {
+			tokens = t.base.most
+		}
+		bytes = max(bytes, e.loop.leastTiles(tokens, shared, rows, e.Checkpoint.Config.Group()))
 	}
 	return bytes
 }

@@ -133,13 +133,13 @@ func (t *tokenize) Process(ctx context.Context, in *Document, emit func(*Prompt)
 // unless numbers a document or a question, and encodes it unless an earlier run has
 // answered it: then there are no tokens. A second one of an id is refused.
 func (t *tokenize) unless(in *Document) ([]int32, error) {
-	done := t.engine.doneAt(t.asks, in, t.index)
+	at := t.index
 	t.index++
 	// Without outputs that tell answers apart by ids, as at a queue's worker, they may be the same.
 	if _, differ := t.engine.Run.(outputs); differ && t.met.again(in.ID) {
-		return nil, errSameID
+		return nil, errSameID // before its place could become the first one's
 	}
-	if done {
+	if t.engine.doneAt(t.asks, in, at) {
 		return nil, nil
 	}
 	return t.encode(in)

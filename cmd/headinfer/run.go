@@ -113,7 +113,11 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 		return nil, usage(err)
 	}
 	// Now all outputs are this run's, and what is there of earlier ones can go.
-	if err := errors.Join(engine.Begin(), dead.begin()); err != nil {
+	err = engine.Begin()
+	if err == nil {
+		err = dead.begin()
+	}
+	if err != nil {
 		return nil, usage(errors.Join(err, run.Close()))
 	}
 	watch.start(run, documents(p, corpus.Facts))

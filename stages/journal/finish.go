@@ -82,6 +82,9 @@ func (j *Journal) finish(convert func(dst *os.File, records io.Reader) error) er
 			return err
 		}
 	}
+	if err := j.removeLeftovers(); err != nil {
+		return err
+	}
 	j.state.Finishing, j.state.Complete = false, true
 	return j.save()
 }

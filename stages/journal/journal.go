@@ -94,6 +94,9 @@ func Hold(path string, opt Options) (*Journal, error) {
 	}
 	j := &Journal{path: path, opt: opt, waiting: map[string]int{}}
 	if err := j.open(); err != nil {
+		if !errors.Is(err, ErrBusy) { // the status says that this process runs
+			err = errors.Join(err, removeIfThere(j.statusPath()))
+		}
 		return nil, errors.Join(err, j.release())
 	}
 	j.stop, j.stopped = make(chan struct{}), make(chan struct{})
@@ -121,6 +124,7 @@ func (j *Journal) Begin() error {
 	if !j.held {
 		return nil
 	}
+	j.made = false
 	err := j.discard()
 	if err == nil {
 		err = j.openState()
@@ -313,7 +317,7 @@ func (j *Journal) Close() error {
 	}
 	switch {
 	case j.held && j.made:
-		return errors.Join(err, j.release(), removeIfThere(j.statePath()))
+		return errors.Join(err, removeIfThere(j.statePath()), j.release()) // while no other process can have it
 	case nothing && !j.held:
 		return errors.Join(err, j.discard())
 	}

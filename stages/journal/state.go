@@ -10,7 +10,9 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -100,10 +102,9 @@ func (j *Journal) openState() error {
 			if err := j.recordsAlone(); err != nil {
 				return err
 			}
-			if err := j.createState(); err != nil {
+			if j.made, err = j.createState(); err != nil {
 				return err
 			}
-			j.made = true
 			continue
 		}
 		if err != nil {
@@ -144,20 +145,20 @@ func (j *Journal) recordsAlone() error {
 }
 
 // createState makes PATH.run under another name first, so that it is there
-// whole or not at all.
-func (j *Journal) createState() error {
+// whole or not at all. It reports whether the one that is there now is its own.
+func (j *Journal) createState() (made bool, err error) {
 	// A name of its own: another process may be at the same.
 	path, temporary := j.statePath(), fmt.Sprintf("%s.%d.new", j.statePath(), os.Getpid())
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return false, err
 	}
 	id := make([]byte, 8)
 	if _, err := rand.Read(id); err != nil {
-		return err
+		return false, err
 	}
 	db, err := bolt.Open(temporary, 0o644, &bolt.Options{Timeout: lockPatience})
 	if err != nil {
-		return j.describe(err)
+		return false, j.describe(err)
 	}
 	s := state{Version: stateVersion, ID: hex.EncodeToString(id), Started: time.Now()}
 	err = db.Update(func(tx *bolt.Tx) error {
@@ -169,18 +170,35 @@ func (j *Journal) createState() error {
 		return s.put(tx)
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", path, err), os.Remove(temporary))
+		return false, errors.Join(fmt.Errorf("%s: %w", path, err), os.Remove(temporary))
 	}
 	// A link does not replace what another process has made meanwhile.
-	if err = os.Link(temporary, path); err == nil || errors.Is(err, os.ErrExist) {
+	switch err = os.Link(temporary, path); {
+	case err == nil || errors.Is(err, os.ErrExist):
+		made = err == nil
 		err = os.Remove(temporary)
-	} else { // a file system without links
+	case errors.Is(err, os.ErrNotExist): // a run that has just ended took it for a leftover
+		err = nil
+	default: // a file system without links
 		err = os.Rename(temporary, path)
+		made = err == nil
 	}
 	if err != nil {
-		return err
+		return made, err
 	}
-	return syncDir(path)
+	return made, syncDir(path)
+}
+
+// removeLeftovers removes states that processes were making when they were killed.
+func (j *Journal) removeLeftovers() error {
+	dir, name := filepath.Split(j.statePath())
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), name+".") && strings.HasSuffix(entry.Name(), ".new") {
+			err = errors.Join(err, removeIfThere(dir+entry.Name()))
+		}
+	}
+	return err
 }
 
 // lockState opens the database and locks it. What is damaged makes bbolt panic, or
