@@ -76,7 +76,7 @@ func openWorker(ctx context.Context, q *queue.Queue, o *readNATSOptions) (*queue
 		err = fmt.Errorf("the run %q was begun anew meanwhile; start the worker again", o.Run)
 	}
 	if err == nil && record.Complete {
-		err = fmt.Errorf("the run %q is complete", o.Run)
+		err = fmt.Errorf("run %q: %w", o.Run, queue.ErrComplete)
 	}
 	if err != nil {
 		return nil, err

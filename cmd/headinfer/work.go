@@ -132,6 +132,10 @@ func (w *worker) process(ctx context.Context, record queue.Record, p *pipeline, 
 		w.log.Error().Str("document", e.ID).Str("stage", stage).Err(e.Err).Msg("document dropped")
 		engine.Undelivered(ctx, stage, e)
 	}))
+	if errors.Is(err, queue.ErrComplete) { // since it was looked up
+		w.log.Info().Str("run", record.Name).Msg("the run is complete")
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,9 @@ func (e *ChangedError) Error() string {
 	return fmt.Sprintf("the run %q is under way with other values of %s", e.Name, strings.Join(e.What, ", "))
 }
 
+// ErrComplete says that a run has no more to be done.
+var ErrComplete = errors.New("the run is complete")
+
 // ErrNoRun says that there is no run of that name.
 var ErrNoRun = errors.New("no such run")
 
