@@ -251,11 +251,7 @@ func (p *prefill) branch(ctx context.Context, wait bool) (bool, error) {
 	base := p.sharing
 	b := base.branches[0]
 	room := min(p.engine.answer, p.engine.Checkpoint.Config.Context-len(base.tokens)-len(b.Tokens))
-	rows := p.most(len(b.Tokens))
-	if !p.engine.texts.besides(base.text) {
-		rows = min(rows, len(b.Tokens)) // it may be the only one that ever fits
-	}
-	text, err := base.text.branch(b.ID, len(b.Tokens), room, rows)
+	text, err := base.text.branch(b.ID, len(b.Tokens), room, p.most(len(b.Tokens)))
 	if err != nil {
 		p.engine.leave()
 		return false, err

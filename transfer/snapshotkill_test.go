@@ -32,6 +32,12 @@ func TestKilledWhileWriting(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
+		for range 1000 { // until it has begun to write
+			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 		time.Sleep(time.Duration(50+b.rnd.IntN(150)) * time.Millisecond)
 		if err := child.Process.Kill(); err != nil {
 			t.Fatal(err)
