@@ -132,8 +132,11 @@ type Operators interface {
 	RotaryTable(s Stream, cos, sin Tensor, positions []int32, frequencies []float64, scale float64)
 	// RotateSplit turns the projections of a pass into what attention takes.
 	RotateSplit(s Stream, a RotateArgs)
-	// Attention attends to one tile of keys and values.
-	Attention(s Stream, a AttentionArgs)
+	// Attention attends to tiles of keys and values that do not depend on each
+	// other: none writes what another reads or writes. Together they cost less
+	// than one by one, above all where each has few queries. The slices in tiles
+	// and itself are the caller's again when it returns.
+	Attention(s Stream, tiles []AttentionArgs)
 	// Merge folds a second partial attention result into the first, exactly:
 	// out and lse as in AttentionArgs.
 	Merge(s Stream, out, lse, out2, lse2 Tensor, headDim int)

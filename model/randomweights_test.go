@@ -209,9 +209,9 @@ func (f *firstPass) Begin(_ context.Context, p *Pass) error { f.Pass = p; return
 func (f *firstPass) End(context.Context) error              { return nil }
 
 func (f *firstPass) Attend(_ context.Context, layer int) error {
-	f.dev.Attention(f.Compute, kernels.AttentionArgs{
+	f.dev.Attention(f.Compute, []kernels.AttentionArgs{{
 		Q: f.Query, Out: f.Output, LSE: f.LSE, KV: []kernels.KV{f.NewKV(layer)},
 		Group: f.Group, HeadDim: f.HeadDim, Scale: f.Scale, Causal: true,
-	})
+	}})
 	return nil
 }

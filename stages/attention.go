@@ -74,7 +74,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		if t.Last {
 			args.KV = append(args.KV, h.own(t)...)
 		}
-		h.dev.Attention(p.Compute, args)
+		h.dev.Attention(p.Compute, []kernels.AttentionArgs{args})
 		if mass, ok := h.mass(t); ok {
 			h.dev.AttentionMass(p.Compute, mass, args)
 		}

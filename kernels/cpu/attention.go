@@ -1,7 +1,9 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"headinfer/kernels"
@@ -18,22 +20,55 @@ const (
 	keysApart = 512
 )
 
-// Attention attends to a tile: one simd call for each KV head and either a
-// block of queries or, where there are few, a part of the keys.
-func (d *Device) Attention(s kernels.Stream, a kernels.AttentionArgs) {
-	// The caller may use its slice again once this has been enqueued.
-	a.KV = append([]kernels.KV(nil), a.KV...)
+// sharedTile is a tile whose parts the workers share out among themselves. A part
+// is a KV head with a block of the queries or, where these are few, with a run
+// of the keys.
+type sharedTile struct {
+	kernels.AttentionArgs
+	heads, keys int
+	few         bool // queries
+	parts       int  // of each head
+	// Where there are several runs of keys: their results, of size floats each,
+	// [heads, parts].
+	partial []float32
+	size    int
+}
+
+// Attention attends to tiles: one simd call for each part of them.
+func (d *Device) Attention(s kernels.Stream, tiles []kernels.AttentionArgs) {
+	// The caller may use its slices again once this has been enqueued.
+	tiles = slices.Clone(tiles)
+	for i := range tiles {
+		tiles[i].KV = slices.Clone(tiles[i].KV)
+	}
 	compute(s, "attention", func(d *Device) error {
-		heads, err := checkAttention(a)
-		if err != nil || heads == 0 || a.Q.Rows == 0 {
-			return err
+		var shared []sharedTile
+		for i, a := range tiles {
+			heads, err := checkAttention(a)
+			if err != nil {
+				return fmt.Errorf("tile %d: %w", i, err)
+			}
+			if heads == 0 || a.Q.Rows == 0 {
+				continue
+			}
+			a.KV = withinWindow(a)
+			t := sharedTile{AttentionArgs: a, heads: heads, keys: countKeys(a.KV), few: a.Q.Rows <= fewRows}
+			t.parts = (a.Q.Rows + queryBlock - 1) / queryBlock
+			shared = append(shared, t)
 		}
-		a.KV = withinWindow(a)
-		if a.Q.Rows <= fewRows {
-			return d.attendByKeys(a, heads)
-		}
-		return d.attendByQueries(a, heads)
+		d.divideKeys(shared)
+		// What takes longest comes first, so that no worker is left alone with it.
+		slices.SortStableFunc(shared, func(a, b sharedTile) int { return cmp.Compare(b.cost(), a.cost()) })
+		return d.attend(shared)
 	})
+}
+
+// cost is what a part takes, in pairs of a query and a key.
+func (t *sharedTile) cost() int {
+	if t.few {
+		return t.Q.Rows * t.keys / t.parts
+	}
+	return min(queryBlock, t.Q.Rows) * t.keys
 }
 
 func checkAttention(a kernels.AttentionArgs) (heads int, err error) {
@@ -115,79 +150,127 @@ func headPiece(kv kernels.KV, head, lo, hi int) simd.Piece {
 	return p
 }
 
-func (d *Device) attendByQueries(a kernels.AttentionArgs, heads int) error {
-	blocks := (a.Q.Rows + queryBlock - 1) / queryBlock
-	whole := headArgs(a, 0)
-	whole.Rows = min(queryBlock, a.Q.Rows)
-	if err := d.scratch.each(simd.AttentionScratch(whole), "attention scores"); err != nil {
-		return err
+// divideKeys divides the keys of tiles with few queries, so that the workers have
+// about as much to do: two parts each of one tile, and of several, which differ, one.
+func (d *Device) divideKeys(tiles []sharedTile) {
+	few, total, units, even := 0, 0, 0, true
+	keys := -1 // of the first of these tiles
+	for i := range tiles {
+		if t := &tiles[i]; t.few {
+			if keys < 0 {
+				keys = t.keys
+			}
+			even = even && t.keys == keys
+			few++
+			units += t.heads
+			total += t.heads * t.keys
+		}
 	}
-	d.pool.run(heads*blocks, func(worker, i int) {
-		// The last queries see the most keys: begin with them, so that no
-		// worker is left alone with a long block at the end.
-		head, block := i%heads, blocks-1-i/heads
-		one := headArgs(a, head)
-		lo, hi := block*queryBlock, min(a.Q.Rows, (block+1)*queryBlock)
-		one.Q, one.Out, one.LSE = one.Q[lo*one.QStride:], one.Out[lo*one.OutStride:], one.LSE[lo:]
-		one.Rows, one.RowOffset = hi-lo, lo
-		simd.Attention(one, d.scratch.workers[worker])
-	})
-	return nil
+	wanted := d.pool.workers
+	if few == 1 {
+		wanted *= 2
+	}
+	for i := range tiles {
+		t := &tiles[i]
+		if !t.few || total == 0 || even && units%d.pool.workers == 0 {
+			continue
+		}
+		t.parts = max(1, min((t.keys*wanted+total-1)/total, t.keys/keysApart))
+	}
 }
 
-// attendByKeys divides the keys into parts, attends to each apart, and merges.
-func (d *Device) attendByKeys(a kernels.AttentionArgs, heads int) error {
-	keys := countKeys(a.KV)
-	parts := max(1, min((2*d.pool.workers+heads-1)/heads, keys/keysApart))
-	if heads%d.pool.workers == 0 {
-		parts = 1
+// attend shares out the parts of tiles, and joins those of divided keys.
+func (d *Device) attend(tiles []sharedTile) error {
+	parts, divided, floats := make([]int, len(tiles)), make([]int, len(tiles)), 0
+	for i := range tiles {
+		t := &tiles[i]
+		whole := headArgs(t.AttentionArgs, 0)
+		whole.Rows = min(queryBlock, t.Q.Rows)
+		if err := d.scratch.each(simd.AttentionScratch(whole), "attention scores"); err != nil {
+			return err
+		}
+		parts[i] = t.heads * t.parts
+		if t.few && t.parts > 1 {
+			divided[i] = t.heads
+			t.size = partialSize(t.Q.Rows, t.Group, t.HeadDim)
+			floats += parts[i] * t.size
+		}
 	}
-	if err := d.scratch.each(simd.AttentionScratch(headArgs(a, 0)), "attention scores"); err != nil {
-		return err
-	}
-	if parts == 1 {
-		d.pool.run(heads, func(worker, head int) {
-			simd.Attention(headArgs(a, head), d.scratch.workers[worker])
-		})
-		return nil
-	}
-	rows, width := a.Q.Rows, a.Group*a.HeadDim
-	size := partialSize(rows, a.Group, a.HeadDim)
-	partial, err := d.scratch.common(heads*parts*size, "partial attention")
+	partial, err := d.scratch.common(floats, "partial attention")
 	if err != nil {
 		return err
 	}
-	of := func(head, part int) (out, lse []float32) {
-		p := partial[(head*parts+part)*size:][:size]
-		return p[:rows*width], p[rows*width:]
-	}
-	d.pool.run(heads*parts, func(worker, i int) {
-		head, part := i/parts, i%parts
-		lo, hi := part*keys/parts, (part+1)*keys/parts
-		one := headArgs(a, head)
-		one.Pieces = cut(one.Pieces[:0], a.KV, head, lo, hi)
-		one.Total = rows - (keys - hi) // keeps the mask, and the window, where they were
-		one.Out, one.LSE = of(head, part)
-		one.OutStride, one.LSEStride, one.Merge = width, rows, false
-		simd.Attention(one, d.scratch.workers[worker])
-	})
-	for head := range heads {
-		one := headArgs(a, head)
-		for part := range parts {
-			out, lse := of(head, part)
-			if part == 0 && !a.Merge {
-				for r := range rows {
-					copy(one.Out[r*one.OutStride:][:width], out[r*width:])
-				}
-				for g := range a.Group {
-					copy(one.LSE[g*one.LSEStride:][:rows], lse[g*rows:])
-				}
-				continue
-			}
-			merge(one.Out, one.OutStride, one.LSE, one.LSEStride, out, width, lse, rows, rows, a.Group, a.HeadDim)
+	for i := range tiles {
+		if t := &tiles[i]; divided[i] > 0 {
+			n := parts[i] * t.size
+			t.partial, partial = partial[:n], partial[n:]
 		}
 	}
+	d.runEach(parts, func(worker, tile, part int) { tiles[tile].attend(part, d.scratch.workers[worker]) })
+	d.runEach(divided, func(_, tile, head int) { tiles[tile].join(head) })
 	return nil
+}
+
+// runEach calls body(worker, i, j) for every j below counts[i], as pool.run does.
+func (d *Device) runEach(counts []int, body func(worker, i, j int)) {
+	ends, end := make([]int, len(counts)), 0
+	for i, n := range counts {
+		end += n
+		ends[i] = end
+	}
+	d.pool.run(end, func(worker, at int) {
+		i, _ := slices.BinarySearch(ends, at+1)
+		body(worker, i, at-ends[i]+counts[i])
+	})
+}
+
+// attend computes a part.
+func (t *sharedTile) attend(part int, scratch []float32) {
+	if !t.few {
+		// The last queries see the most keys: begin with them.
+		head, block := part%t.heads, t.parts-1-part/t.heads
+		one := headArgs(t.AttentionArgs, head)
+		lo, hi := block*queryBlock, min(t.Q.Rows, (block+1)*queryBlock)
+		one.Q, one.Out, one.LSE = one.Q[lo*one.QStride:], one.Out[lo*one.OutStride:], one.LSE[lo:]
+		one.Rows, one.RowOffset = hi-lo, lo
+		simd.Attention(one, scratch)
+		return
+	}
+	head, run := part/t.parts, part%t.parts
+	one := headArgs(t.AttentionArgs, head)
+	if t.partial != nil {
+		lo, hi := run*t.keys/t.parts, (run+1)*t.keys/t.parts
+		one.Pieces = cut(one.Pieces[:0], t.KV, head, lo, hi)
+		one.Total = t.Q.Rows - (t.keys - hi) // keeps the mask, and the window, where they were
+		one.Out, one.LSE = t.result(head, run)
+		one.OutStride, one.LSEStride, one.Merge = t.Group*t.HeadDim, t.Q.Rows, false
+	}
+	simd.Attention(one, scratch)
+}
+
+// result is where a run of keys leaves a head's output and log-sum-exp.
+func (t *sharedTile) result(head, run int) (out, lse []float32) {
+	p := t.partial[(head*t.parts+run)*t.size:][:t.size]
+	n := t.Q.Rows * t.Group * t.HeadDim
+	return p[:n], p[n:]
+}
+
+// join folds a head's runs of keys into what is asked for.
+func (t *sharedTile) join(head int) {
+	one, rows, width := headArgs(t.AttentionArgs, head), t.Q.Rows, t.Group*t.HeadDim
+	for run := range t.parts {
+		out, lse := t.result(head, run)
+		if run == 0 && !t.Merge {
+			for r := range rows {
+				copy(one.Out[r*one.OutStride:][:width], out[r*width:])
+			}
+			for g := range t.Group {
+				copy(one.LSE[g*one.LSEStride:][:rows], lse[g*rows:])
+			}
+			continue
+		}
+		merge(one.Out, one.OutStride, one.LSE, one.LSEStride, out, width, lse, rows, rows, t.Group, t.HeadDim)
+	}
 }
 
 // partialSize returns the floats of one part's output and log-sum-exp.

@@ -102,7 +102,7 @@ func BenchmarkAttentionMass(b *testing.B) {
 		}
 		work := 2 * float64(rows*heads*group*keys*hd)
 		b.Run(fmt.Sprintf("rows=%d/keys=%d/d=%d", rows, keys, hd), func(b *testing.B) {
-			attention := best(b, s, 5, func() { d.Attention(s, a) })
+			attention := best(b, s, 5, func() { d.Attention(s, []kernels.AttentionArgs{a}) })
 			b.ResetTimer()
 			t := best(b, s, b.N, func() { d.AttentionMass(s, mass, a) })
 			b.ReportMetric(work/t.Seconds()/1e9, "GFLOP/s")

@@ -36,7 +36,9 @@ func TestRefusals(t *testing.T) {
 		change(&a)
 		return func(d kernels.Device, s kernels.Stream) { op(d, s, a) }
 	}
-	attention := func(d kernels.Device, s kernels.Stream, a kernels.AttentionArgs) { d.Attention(s, a) }
+	attention := func(d kernels.Device, s kernels.Stream, a kernels.AttentionArgs) {
+		d.Attention(s, []kernels.AttentionArgs{a})
+	}
 	mass := func(d kernels.Device, s kernels.Stream, a kernels.AttentionArgs) {
 		d.AttentionMass(s, f32(kvHeads, rows), a)
 	}

@@ -11,17 +11,8 @@ import (
 	"headinfer/kernels/cuda/driver"
 )
 
-const (
-	// fewRows is up to how many rows (query tokens × query heads of a KV head)
-	// the keys are divided between blocks.
-	fewRows = 64
-	// maxSplits is into how many parts at most.
-	maxSplits = 256
-	// keysApart is the fewest keys worth a part of their own.
-	keysApart = 256
-	// maxPieces is how many runs of keys and values a kernel takes.
-	maxPieces = 4
-)
+// maxPieces is how many runs of keys and values a kernel takes.
+const maxPieces = 4
 
 // Flags of the attention kernels.
 const (
@@ -38,8 +29,7 @@ type tiling struct {
 }
 
 // The fast kernels by head dimension: for many rows on any device and, where
-// there are better ones, on Hopper; decodeShared is the shared memory of those
-// for few rows.
+// there are better ones, on Hopper.
 var (
 	prefillAnywhere = map[int]tiling{
 		64:  {"attention_prefill", 128, 128, 49152},
@@ -51,7 +41,6 @@ var (
 		64:  {"attention_hopper", 192, 512, 124000},
 		128: {"attention_hopper", 128, 384, 164928},
 	}
-	decodeShared = map[int]int{64: 65536, 96: 98304, 128: 98304, 256: 98304}
 )
 
 // headKernel is the name of a fast kernel for a head dimension. Only a capped one
@@ -73,59 +62,70 @@ func prefillKernels(target string) map[int]tiling {
 	return kernels
 }
 
-// Attention attends to a tile.
-func (d *Device) Attention(on kernels.Stream, a kernels.AttentionArgs) {
+// problem is a tile that has been checked.
+type problem struct {
+	kernels.AttentionArgs
+	heads  int // KV heads
+	keys   int // that any query sees
+	splits int // into which attendByKeys divides them
+}
+
+// Attention attends to tiles: to those of few rows together, up to listProblems
+// in one launch, and to each of the others by itself.
+func (d *Device) Attention(on kernels.Stream, tiles []kernels.AttentionArgs) {
 	d.enqueue(on, "attention", func(s *stream) error {
-		heads, keys, err := checkAttention(a)
-		if err != nil || heads == 0 || a.Q.Rows == 0 {
-			return err
+		var few []problem
+		for i, a := range tiles {
+			heads, keys, err := checkAttention(a)
+			if err != nil {
+				return fmt.Errorf("tile %d: %w", i, err)
+			}
+			if heads == 0 || a.Q.Rows == 0 {
+				continue
+			}
+			if a.Window >= keys {
+				a.Window = 0 // no query sees more keys than that
+			}
+			if a.Window > 0 {
+				keys = min(keys, a.Window+a.Q.Rows-1)
+			}
+			p := problem{AttentionArgs: a, heads: heads, keys: keys}
+			if _, fast := d.prefill[a.HeadDim]; fast && a.Q.Rows*a.Group <= fewRows {
+				few = append(few, p)
+			} else if err := d.attendByRows(s, p); err != nil {
+				return err
+			}
 		}
-		if a.Window >= keys {
-			a.Window = 0 // no query sees more keys than that
+		for len(few) > 0 {
+			n := 1
+			for n < min(len(few), listProblems) && few[n].HeadDim == few[0].HeadDim {
+				n++
+			}
+			if err := d.attendByKeys(s, few[:n]); err != nil {
+				return err
+			}
+			few = few[n:]
 		}
-		args, bounds := attentionWords(a), []uint64{integer(a.Window), real(float64(a.SoftCap))}
-		rows := a.Q.Rows * a.Group
-		prefill, fast := d.prefill[a.HeadDim]
-		capped := a.Window > 0 || a.SoftCap > 0
-		if fast && capped {
-			args, prefill = append(args, bounds...), prefillAnywhere[a.HeadDim]
-		}
-		switch {
-		case !fast:
-			return d.launch(s, "attention_generic_"+suffix, driver.Dim{X: a.Q.Rows, Y: heads * a.Group, Z: 1}, 128, 0,
-				append(append(args, bounds...), integer(a.HeadDim))...)
-		case rows > fewRows:
-			return d.launch(s, headKernel(prefill.kernel, a.HeadDim, capped), driver.Dim{X: ceil(rows, prefill.rows), Y: heads, Z: 1}, prefill.block, prefill.shared, args...)
-		default:
-			return d.attendByKeys(s, a, args, headKernel("attention_decode", a.HeadDim, capped), heads, keys)
-		}
+		return nil
 	})
 }
 
-// attendByKeys divides the keys into parts, attends to each apart, and joins.
-func (d *Device) attendByKeys(s *stream, a kernels.AttentionArgs, args []uint64, name string, heads, keys int) error {
-	rows := a.Q.Rows
-	if a.Window > 0 {
-		keys = min(keys, a.Window+rows-1)
+// capped says whether a problem has what only the capped kernels know of.
+func (p *problem) capped() bool { return p.Window > 0 || p.SoftCap > 0 }
+
+// attendByRows divides the rows between blocks, which go through all keys.
+func (d *Device) attendByRows(s *stream, p problem) error {
+	args, bounds := attentionWords(p.AttentionArgs), boundWords(p.AttentionArgs)
+	prefill, fast := d.prefill[p.HeadDim]
+	if !fast {
+		return d.launch(s, "attention_generic_"+suffix, driver.Dim{X: p.Q.Rows, Y: p.heads * p.Group, Z: 1}, 128, 0,
+			append(append(args, bounds...), integer(p.HeadDim))...)
 	}
-	blocks := heads * ceil(rows*a.Group, fewRows)
-	splits := max(1, min(2*d.context.Properties().Multiprocessors/blocks, ceil(keys, keysApart), maxSplits))
-	outs := splits * heads * a.Group * rows
-	if err := d.atLeast(&d.work.partial, int64(outs)*int64(a.HeadDim+1)*4, "partial attention"); err != nil {
-		return err
+	if p.capped() {
+		args, prefill = append(args, bounds...), prefillAnywhere[p.HeadDim]
 	}
-	partialOut := word(d.work.partial.Data)
-	partialLSE := partialOut + 4*uint64(outs)*uint64(a.HeadDim)
-	err := d.launch(s, name,
-		driver.Dim{X: splits, Y: heads, Z: ceil(rows*a.Group, fewRows)}, 128, decodeShared[a.HeadDim],
-		append(args, partialOut, partialLSE, integer(splits))...)
-	if err != nil {
-		return err
-	}
-	out, lse := view(a.Out), view(a.LSE)
-	return d.launch(s, "attention_combine_"+suffix, driver.Dim{X: rows, Y: heads * a.Group, Z: 1}, 256, 0,
-		out[0], out[1], lse[0], lse[1], partialOut, partialLSE,
-		integer(rows), integer(heads*a.Group), integer(splits), integer(a.HeadDim), attentionFlags(a))
+	return d.launch(s, headKernel(prefill.kernel, p.HeadDim, p.capped()),
+		driver.Dim{X: ceil(p.Q.Rows*p.Group, prefill.rows), Y: p.heads, Z: 1}, prefill.block, prefill.shared, args...)
 }
 
 func checkAttention(a kernels.AttentionArgs) (heads, keys int, err error) {
@@ -179,6 +179,11 @@ func attentionWords(a kernels.AttentionArgs) []uint64 {
 		real(float64(a.Scale)), attentionFlags(a), integer(len(a.KV)),
 	}
 	return append(args, pieceWords(a.KV)...)
+}
+
+// boundWords are the arguments that bound keys and scores.
+func boundWords(a kernels.AttentionArgs) []uint64 {
+	return []uint64{integer(a.Window), real(float64(a.SoftCap))}
 }
 
 // pieceWords are up to maxPieces runs of keys and values as arguments.

@@ -30,7 +30,8 @@ func TestKernelNames(t *testing.T) {
 	}
 	for headDim, tiling := range prefillAnywhere {
 		for _, capped := range []bool{false, true} {
-			names = append(names, headKernel(tiling.kernel, headDim, capped), headKernel("attention_decode", headDim, capped))
+			names = append(names, headKernel(tiling.kernel, headDim, capped), headKernel("attention_decode", headDim, capped),
+				headKernel("attention_decode_list", headDim, capped))
 		}
 	}
 	names = append(names, rotateKernel, rotateKernel+weighted)

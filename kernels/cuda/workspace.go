@@ -32,6 +32,8 @@ type workspace struct {
 	tile           kernels.Buffer // a decoded part of a weight
 	encoded        atomic.Int64   // bytes that tile needs: none until a weight needs decoding
 	partial        kernels.Buffer // attention's splits
+	counters       kernels.Buffer // of attention's blocks that have arrived, u32
+	cleared        bool           // the counters have been set to 0
 }
 
 // Prepare takes the workspace, and gives back what the loading of weights took,
@@ -50,20 +52,14 @@ func (d *Device) Prepare(w kernels.Workload) error {
 		{"rotary frequencies", &d.work.frequencies, 8 * headDims},
 		{"workspace of cuBLASLt", &d.work.blas, blasBytes},
 		{"decoded part of a weight", &d.work.tile, d.work.encoded.Load()},
-		{"partial attention", &d.work.partial, d.partialBytes(w.KVHeads, w.HeadDim)},
+		{"partial attention", &d.work.partial, d.partialBytes(w.HeadDim)},
+		{"attention's counters", &d.work.counters, d.counterBytes()},
 	} {
 		if err := d.atLeast(part.at, part.bytes, part.what); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// partialBytes bounds what attendByKeys takes: its blocks, of fewRows rows each,
-// are two a multiprocessor, or else one for each KV head.
-func (d *Device) partialBytes(kvHeads, headDim int) int64 {
-	blocks := 2*d.context.Properties().Multiprocessors + kvHeads
-	return int64(blocks) * fewRows * int64(headDim+1) * 4
 }
 
 // atLeast makes a part of the workspace hold some bytes.

@@ -150,7 +150,7 @@ func (b *bench) oneAttention(t tile) {
 			}
 			args.Causal = t.causal && s == spans-1
 			args.Merge = s > 0
-			b.dev.Attention(b.stream, args)
+			b.dev.Attention(b.stream, []kernels.AttentionArgs{args})
 		}
 		b.near(t.String()+", output", b.read(args.Out), want, 2e-5)
 		b.near(t.String()+", log-sum-exp", b.read(args.LSE), wantLSE, 2e-5)
@@ -182,10 +182,10 @@ func testMerge(t *testing.T, b *bench) {
 	var out, lse [2]kernels.Tensor
 	for i, part := range [][2]int{{0, 71}, {71, keys}} {
 		out[i], lse[i] = b.empty(rows, width), b.floats(kvHeads*group, rows)
-		b.dev.Attention(b.stream, kernels.AttentionArgs{
+		b.dev.Attention(b.stream, []kernels.AttentionArgs{{
 			Q: b.put(q, rows, width), Out: out[i], LSE: lse[i], Group: group, HeadDim: hd, Scale: 1,
 			KV: []kernels.KV{kv.TokenRange(part[0], part[1])},
-		})
+		}})
 	}
 	b.dev.Merge(b.stream, out[0], lse[0], out[1], lse[1], hd)
 	b.near("output", b.read(out[0]), want, 2e-5)

@@ -65,11 +65,11 @@ func (b *bench) oneMask(t tile) {
 	if t.always > 0 {
 		args.Out = b.floats(t.rows, t.width())
 		args.KV = b.keys(t, k, v, 0, t.always)
-		b.dev.Attention(b.stream, args)
+		b.dev.Attention(b.stream, []kernels.AttentionArgs{args})
 		args.Merge = true
 	}
 	args.KV, args.Causal, args.Window = b.keys(t, k, v, t.always, t.keys), t.causal, t.window
-	b.dev.Attention(b.stream, args)
+	b.dev.Attention(b.stream, []kernels.AttentionArgs{args})
 	b.near(t.String()+", output", b.read(args.Out), want, 2e-5)
 	b.near(t.String()+", log-sum-exp", b.read(args.LSE), wantLSE, 2e-5)
 }

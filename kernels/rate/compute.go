@@ -167,5 +167,5 @@ func (m *meter) attend(t tile, clock func(func()) (float64, error)) (float64, er
 		}
 	}
 	a.KV = []kernels.KV{{K: k.Data, V: v.Data, DType: d, Heads: t.heads, Tokens: t.keys, HeadDim: t.dim, HeadStride: run}}
-	return clock(func() { m.dev.Attention(m.stream, a) })
+	return clock(func() { m.dev.Attention(m.stream, []kernels.AttentionArgs{a}) })
 }

@@ -92,9 +92,10 @@ func fill(r *rand.Rand, b []byte) {
 
 // testKernels are small enough to write by hand: vector_add(a, b, y, n) for
 // float32, spin(nanoseconds), store(address, value), needs_shared(y), which
-// writes to the last word of 64 KiB of shared memory, and narrow(int32).
+// writes to the last word of 64 KiB of shared memory, narrow(int32), and
+// store_one(words[1000], address, i), which stores one of them.
 const testKernels = `
-.version 7.0
+.version 8.1
 .target sm_80
 .address_size 64
 
@@ -159,6 +160,19 @@ again:
 	st.shared.u32 [pool+65532], 1234567;
 	ld.shared.u32 %r, [pool+65532];
 	st.global.u32 [%d], %r;
+	ret;
+}
+
+.visible .entry store_one(.param .align 8 .b8 words[8000], .param .u64 address, .param .u64 i)
+{
+	.reg .u64 %d<4>;
+	ld.param.u64 %d0, [address];
+	ld.param.u64 %d1, [i];
+	shl.b64 %d1, %d1, 3;
+	mov.b64 %d2, words;
+	add.u64 %d2, %d2, %d1;
+	ld.param.u64 %d3, [%d2];
+	st.global.u64 [%d0], %d3;
 	ret;
 }
 

@@ -69,10 +69,11 @@ type Function struct {
 	context    *Context
 	name       string
 	handle     unsafe.Pointer
-	parameters int // -1 if the driver doesn't tell
+	parameters int // words of 8 bytes; -1 if the driver doesn't tell
 }
 
-// Function finds a kernel by its name. Every parameter of it is 8 bytes wide.
+// Function finds a kernel by its name. Every parameter of it is a word of 8
+// bytes, or a struct of such words.
 func (m *Module) Function(name string) (*Function, error) {
 	f := &Function{context: m.context, name: name}
 	text := C.CString(name)
@@ -80,17 +81,14 @@ func (m *Module) Function(name string) (*Function, error) {
 	if code := C.hi_module_function(m.context.binding, m.handle, text, &f.handle); code != 0 {
 		return nil, failed(code, "looking for kernel %s in image %s", name, m.name)
 	}
-	var count, wide C.int
-	if code := C.hi_function_parameters(m.context.binding, f.handle, &count, &wide); code != 0 {
+	var words, narrow C.int
+	if code := C.hi_function_parameters(m.context.binding, f.handle, &words, &narrow); code != 0 {
 		return nil, failed(code, "reading the parameters of kernel %s", name)
 	}
-	if wide >= 0 {
-		return nil, fmt.Errorf("cuda: kernel %s of image %s: parameter %d is not 8 bytes wide, as all have to be", name, m.name, wide)
+	if narrow >= 0 {
+		return nil, fmt.Errorf("cuda: kernel %s of image %s: parameter %d is not whole words of 8 bytes, as all have to be", name, m.name, narrow)
 	}
-	if count > C.HI_MAX_ARGS {
-		return nil, fmt.Errorf("cuda: kernel %s of image %s has %d parameters; at most %d can be passed", name, m.name, count, C.HI_MAX_ARGS)
-	}
-	f.parameters = int(count)
+	f.parameters = int(words)
 	return f, nil
 }
 
@@ -153,10 +151,12 @@ func (d Dim) words() [3]C.uint32_t {
 var ErrArguments = errors.New("cuda: wrong number of kernel arguments")
 
 // Launch enqueues a kernel with shared bytes of dynamic shared memory. Each
-// argument is one 8-byte word: a Pointer, an integer, or the bits of a float64.
+// argument is one 8-byte word: a Pointer, an integer, or the bits of a float64;
+// a parameter that is a struct takes as many as it has. They have been read when
+// Launch returns.
 func (s *Stream) Launch(f *Function, grid, block Dim, shared int, args ...uint64) error {
-	if f.parameters >= 0 && len(args) != f.parameters || len(args) > C.HI_MAX_ARGS {
-		return fmt.Errorf("%w: %s takes %d, got %d", ErrArguments, f.name, f.parameters, len(args))
+	if f.parameters >= 0 && len(args) != f.parameters {
+		return fmt.Errorf("%w: %s takes %d words, got %d", ErrArguments, f.name, f.parameters, len(args))
 	}
 	shape := C.hi_shape{grid: grid.words(), block: block.words(), shared: C.uint32_t(shared), args: C.uint32_t(len(args))}
 	first := (*C.uint64_t)(unsafe.SliceData(args))

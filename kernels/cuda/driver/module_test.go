@@ -128,6 +128,35 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// A struct of words is passed as its words, and read before Launch returns.
+func TestWideParameter(t *testing.T) {
+	c := open(t)
+	f := must(kernels(t, c).Function("store_one"))(t)
+	s := stream(t, c)
+	r := random(t)
+	const words = 1000
+	p := device(t, c, 8*words)
+	got, want := make([]uint64, words), make([]uint64, words)
+	args := make([]uint64, words+2)
+	for i := range words {
+		for w := range words {
+			args[w] = r.Uint64()
+		}
+		args[words], args[words+1], want[i] = uint64(p)+uint64(8*i), uint64(i), args[i]
+		try(t, s.Launch(f, Dim{}, Dim{}, 0, args...))
+	}
+	try(t, s.CopyOut(start(got), p, 8*words))
+	try(t, s.Synchronize())
+	for i := range words {
+		if got[i] != want[i] {
+			t.Fatalf("word %d is %#x, want %#x", i, got[i], want[i])
+		}
+	}
+	if err := s.Launch(f, Dim{}, Dim{}, 0, args[1:]...); !errors.Is(err, ErrArguments) {
+		t.Errorf("a launch with a word too few gave %v", err)
+	}
+}
+
 func TestModuleErrors(t *testing.T) {
 	c := open(t)
 	m := kernels(t, c)

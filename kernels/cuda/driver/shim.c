@@ -139,16 +139,17 @@ int hi_function_set_shared(hi_binding b, void *function, int bytes) {
 	return cuFuncSetAttribute((CUfunction)function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
-int hi_function_parameters(hi_binding b, void *function, int *count, int *wide) {
+int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow) {
 	BIND(b);
-	*count = -1;
-	*wide = -1;
+	*words = -1;
+	*narrow = -1;
 #if CUDA_VERSION >= 12040
+	size_t end = 0;
 	for (int i = 0;; i++) {
 		size_t offset = 0, bytes = 0;
 		CUresult result = cuFuncGetParamInfo((CUfunction)function, (size_t)i, &offset, &bytes);
 		if (result == CUDA_ERROR_INVALID_VALUE) {
-			*count = i;
+			*words = (int)(end / sizeof(uint64_t));
 			return CUDA_SUCCESS;
 		}
 		// The trampoline's answer for what an older driver does not have.
@@ -156,8 +157,9 @@ int hi_function_parameters(hi_binding b, void *function, int *count, int *wide) 
 			return CUDA_SUCCESS;
 		if (result != CUDA_SUCCESS)
 			return result;
-		if (bytes != sizeof(uint64_t) && *wide < 0)
-			*wide = i;
+		if ((offset != end || bytes % sizeof(uint64_t) != 0) && *narrow < 0)
+			*narrow = i;
+		end = offset + bytes;
 	}
 #endif
 	return CUDA_SUCCESS;
@@ -170,11 +172,14 @@ int hi_occupancy(hi_binding b, void *function, int threads, size_t shared, int *
 
 int hi_launch(hi_binding b, void *function, hi_shape shape, const uint64_t *args, void *stream) {
 	BIND(b);
-	void *pointers[HI_MAX_ARGS];
-	for (uint32_t i = 0; i < shape.args; i++)
-		pointers[i] = (void *)&args[i];
+	size_t bytes = shape.args * sizeof *args;
+	void *packed[] = {
+		CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)args,
+		CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes,
+		CU_LAUNCH_PARAM_END,
+	};
 	return cuLaunchKernel((CUfunction)function,
 		shape.grid[0], shape.grid[1], shape.grid[2],
 		shape.block[0], shape.block[1], shape.block[2],
-		shape.shared, (CUstream)stream, pointers, NULL);
+		shape.shared, (CUstream)stream, NULL, packed);
 }

@@ -17,7 +17,7 @@ typedef struct {
 	uint32_t grid[3];
 	uint32_t block[3];
 	uint32_t shared;
-	uint32_t args;
+	uint32_t args; // words of 8 bytes
 } hi_shape;
 
 // Lengths are in bytes; a pitch is the distance of two rows.
@@ -28,7 +28,6 @@ typedef struct {
 } hi_rect;
 
 enum { HI_IN, HI_OUT, HI_WITHIN };
-enum { HI_MAX_ARGS = 64 };
 
 // Opens the real driver; without one writes why to reason and returns non-zero.
 int hi_load(char *reason, size_t reason_bytes);
@@ -56,9 +55,10 @@ int hi_module_unload(hi_binding b, void *module);
 int hi_module_function(hi_binding b, void *module, const char *name, void **function);
 int hi_function_attribute(hi_binding b, void *function, int attribute, int *value);
 int hi_function_set_shared(hi_binding b, void *function, int bytes);
-// Counts a function's parameters, or returns -1 in count where the driver is
-// too old to say. *wide is the first that is not 8 bytes, or -1.
-int hi_function_parameters(hi_binding b, void *function, int *count, int *wide);
+// Counts the words of a function's parameters, or returns -1 in words where the
+// driver is too old to say. *narrow is the first that is not whole words of 8
+// bytes right after those before it, or -1.
+int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow);
 int hi_occupancy(hi_binding b, void *function, int threads, size_t shared, int *blocks);
 int hi_launch(hi_binding b, void *function, hi_shape shape, const uint64_t *args, void *stream);
 

@@ -121,6 +121,18 @@ template <typename T, int N, int HeadDim> struct Walk {
     }
   }
 
+  // skip moves on by some tiles.
+  __device__ __forceinline__ void skip(int tiles) {
+    start += tiles * N;
+    while (piece < maxPieces - 1 && start >= select(a.tokens, piece)) {
+      const int tokens = select(a.tokens, piece);
+      start -= (tokens + N - 1) / N * N;
+      before += tokens;
+      piece++;
+      enter();
+    }
+  }
+
   // copyTile starts copying keys or values to shared memory; rows past the tile's end become zeros.
   template <int Threads> __device__ __forceinline__ void copyTile(uint32_t shared, const T* from, int length) const {
     constexpr int chunks = HeadDim / 8;

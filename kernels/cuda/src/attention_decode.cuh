@@ -1,20 +1,81 @@
 // Decode attention: few query tokens against many keys, bound by the bytes of
 // the keys and values.
 //
-// The keys that any row sees are divided between the blocks of the grid's x
-// ("split-KV"), each of which streams its tiles through a ring in shared memory.
-// Up to 64 rows, pairs of a query token and a query head of the KV head, are
-// packed into 16-row tiles; the 4 warps share out first the row tiles, then
-// 16-key parts of a tile of keys, with a partial softmax each, and join at the end.
+// The keys that any row sees are divided between blocks ("split-KV"), each of
+// which streams its tiles through a ring in shared memory. Up to 64 rows, pairs
+// of a query token and a query head of the KV head, are packed into 16-row
+// tiles; the 4 warps share out first the row tiles, then 16-key parts of a tile
+// of keys, with a partial softmax each, and join at the end. The last of the
+// blocks that share rows joins these in turn (attention_join.cuh).
+//
+// A launch takes one problem, or a list of them that do not depend on each other.
 #pragma once
 
-#include "attention.cuh"
+#include "attention_join.cuh"
 
 template <int HeadDim> struct DecodeShape {
-  static constexpr int threads = 128, M = 64;
+  static constexpr int threads = decodeThreads, M = 64;
   static constexpr int N = HeadDim > 128 ? 32 : 64;                       // keys a tile
   static constexpr int stages = HeadDim == 64 || HeadDim == 96 ? 4 : 3;   // tiles in the ring
   static constexpr int tileBytes = N * HeadDim * 2;
+};
+
+// DecodeProblem is a problem as it is passed: the words of README's "problem".
+template <typename T> struct DecodeProblem {
+  const T* q;
+  i64 qStride;
+  void* out;
+  i64 outStride;
+  float* lse;
+  i64 lseStride, rows, group;
+  double scale;
+  i64 flags, pieces;
+  struct {
+    const T *k, *v;
+    i64 tokens, headStride;
+  } piece[maxPieces];
+  i64 window;
+  double cap;
+  i64 splits, results, counters;
+
+  // part is the problem's part of the workspace.
+  __device__ __forceinline__ Workspace part(const Workspace& of, int headDim) const {
+    return {of.out + results * headDim, of.lse + results, of.counters + counters};
+  }
+
+  // args is the problem without what it says of blocks; without Capped, nothing of a window and a cap is compiled.
+  template <bool Capped> __device__ __forceinline__ AttentionArgs<T> args() const {
+    AttentionArgs<T> a = {q, qStride, out, outStride, lse, lseStride, static_cast<int>(rows), static_cast<int>(group),
+                          static_cast<float>(scale), static_cast<int>(flags)};
+#pragma unroll
+    for (int p = 0; p < maxPieces; p++) {
+      a.k[p] = piece[p].k;
+      a.v[p] = piece[p].v;
+      a.tokens[p] = p < pieces ? static_cast<int>(piece[p].tokens) : 0;
+      a.headStride[p] = piece[p].headStride;
+    }
+    a.window = Capped ? static_cast<int>(window) : 0;
+    a.cap = Capped ? static_cast<float>(cap) : 0;
+    return a;
+  }
+};
+
+constexpr int maxProblems = 64;
+
+// DecodeList is several problems: the first block of each, in rising order, and what it is.
+template <typename T> struct DecodeList {
+  i64 count, first[maxProblems];
+  DecodeProblem<T> problem[maxProblems];
+
+  // find is the problem of a block.
+  __device__ __forceinline__ int find(int block) const {
+    int lo = 0, hi = static_cast<int>(count);
+    while (hi - lo > 1) {
+      const int middle = (lo + hi) / 2;
+      (first[middle] <= block ? lo : hi) = middle;
+    }
+    return lo;
+  }
 };
 
 template <typename T, int D> struct Decode {
@@ -42,19 +103,46 @@ template <typename T, int D> struct Decode {
     }
   }
 
+  // copyTile starts copying a tile, whose keys or values lie without gaps; rows past its end become zeros.
+  __device__ __forceinline__ static void copyTile(uint32_t shared, const T* tile, int length) {
+    constexpr int chunks = D / 8;
+    if (length == N) {
+#pragma unroll
+      for (int i = 0; i < N * chunks / threads; i++) {
+        const int at = i * threads + threadIdx.x;
+        copy16(shared + chunkOffset<D>(at / chunks, at % chunks), tile + at * 8, true);
+      }
+      return;
+    }
+#pragma unroll 2
+    for (int i = 0; i < N * chunks / threads; i++) {
+      const int at = i * threads + threadIdx.x;
+      const bool valid = at / chunks < length;
+      copy16(shared + chunkOffset<D>(at / chunks, at % chunks), tile + (valid ? at * 8 : 0), valid);
+    }
+  }
+
   // attend takes 16 keys and values of the tile in shared memory; a row sees the tile's keys begin[half] to end[half].
   __device__ __forceinline__ void attend(const AttentionArgs<T>& a, uint32_t keys, uint32_t values, int from, const int (&begin)[2],
                                          const int (&end)[2], float scale2, float slope) {
     const int lane = threadIdx.x % 32;
-    float s[2][4] = {};
+    float s[2][4] = {}, odd[2][4] = {}; // two sums each, as a product waits for the one that it is added to
     const int kRow = (lane & 7) + (lane >> 4) * 8;
     const uint32_t kBase = keys + (from + kRow) * D * 2, kChunk = ((lane >> 3 & 1) ^ swizzle<D>(kRow)) << 4;
 #pragma unroll
-    for (int d = 0; d < D / 16; d++) {
-      uint32_t b[4];
+    for (int d = 0; d < D / 16; d += 2) {
+      uint32_t b[4], c[4];
       ldmatrix4(b, kBase + (kChunk ^ d << 5));
+      ldmatrix4(c, kBase + (kChunk ^ (d + 1) << 5));
       mma<T>(s[0], q[d], b[0], b[1]);
       mma<T>(s[1], q[d], b[2], b[3]);
+      mma<T>(odd[0], q[d + 1], c[0], c[1]);
+      mma<T>(odd[1], q[d + 1], c[2], c[3]);
+    }
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) s[n][i] += odd[n][i];
     }
     if (a.cap != 0) {
 #pragma unroll
@@ -63,6 +151,7 @@ template <typename T, int D> struct Decode {
         for (int i = 0; i < 4; i++) s[n][i] = a.bound(s[n][i], slope);
       }
     }
+    float shrink[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       float t = top[half];
@@ -76,19 +165,22 @@ template <typename T, int D> struct Decode {
       t = fmaxf(t, __shfl_xor_sync(wholeWarp, t, 1));
       t = fmaxf(t, __shfl_xor_sync(wholeWarp, t, 2));
       const float base = t == minusInfinity() ? 0.f : t * scale2;
-      const float shrink = exp2Fast(top[half] * scale2 - base);
+      shrink[half] = exp2Fast(top[half] * scale2 - base);
       top[half] = t;
-      sum[half] *= shrink;
+      sum[half] *= shrink[half];
 #pragma unroll
       for (int n = 0; n < 2; n++) {
         s[n][half * 2] = exp2Fast(s[n][half * 2] * scale2 - base);
         s[n][half * 2 + 1] = exp2Fast(s[n][half * 2 + 1] * scale2 - base);
         sum[half] += s[n][half * 2] + s[n][half * 2 + 1];
       }
+    }
+    // After the first keys the largest score is rarely exceeded.
+    if (__any_sync(wholeWarp, shrink[0] != 1 || shrink[1] != 1)) {
 #pragma unroll
       for (int d = 0; d < D / 8; d++) {
-        o[d][half * 2] *= shrink;
-        o[d][half * 2 + 1] *= shrink;
+#pragma unroll
+        for (int i = 0; i < 4; i++) o[d][i] *= shrink[i / 2];
       }
     }
     const uint32_t p[4] = {pack2<T>(s[0][0], s[0][1]), pack2<T>(s[0][2], s[0][3]), pack2<T>(s[1][0], s[1][1]), pack2<T>(s[1][2], s[1][3])};
@@ -103,12 +195,9 @@ template <typename T, int D> struct Decode {
     }
   }
 
-  // store joins the warps that share rows and writes this split's result.
-  __device__ __forceinline__ void store(const AttentionArgs<T>& a, uint8_t* shared, int m0, int rowWarps, float* partialOut, float* partialLSE) {
+  // share leaves this warp's part of the softmax in shared memory.
+  __device__ __forceinline__ void share(WarpParts<D>& parts) const {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    float* outs = reinterpret_cast<float*>(shared); // [warps, 16, D]
-    float* tops = outs + warps * 16 * D;            // [warps, 16]
-    float* sums = tops + warps * 16;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       float total = sum[half];
@@ -116,163 +205,103 @@ template <typename T, int D> struct Decode {
       total += __shfl_xor_sync(wholeWarp, total, 2);
       const int row = warp * 16 + half * 8 + lane / 4;
       if (lane % 4 == 0) {
-        tops[row] = top[half];
-        sums[row] = total;
+        parts.tops[row] = top[half];
+        parts.sums[row] = total;
       }
 #pragma unroll
       for (int d = 0; d < D / 8; d++) {
-        *reinterpret_cast<float2*>(outs + row * D + d * 8 + lane % 4 * 2) = make_float2(o[d][half * 2], o[d][half * 2 + 1]);
+        *reinterpret_cast<float2*>(&parts.outs[row][d * 8 + lane % 4 * 2]) = make_float2(o[d][half * 2], o[d][half * 2 + 1]);
       }
-    }
-    __syncthreads();
-    const i64 heads = static_cast<i64>(gridDim.y) * a.group;
-    const int here = min(rowWarps * 16, a.rows * a.group - m0);
-    for (int at = threadIdx.x; at < here * (D / 2); at += threads) {
-      const int row = at / (D / 2), d = at % (D / 2) * 2, m = m0 + row;
-      float best = minusInfinity();
-      for (int w = row / 16; w < warps; w += rowWarps) best = fmaxf(best, tops[w * 16 + row % 16]);
-      float total = 0;
-      float2 value = make_float2(0, 0);
-      for (int w = row / 16; w < warps; w += rowWarps) {
-        const int r = w * 16 + row % 16;
-        const float share = tops[r] == minusInfinity() ? 0 : exp2f((tops[r] - best) * a.unit() * log2e);
-        const float2 part = *reinterpret_cast<const float2*>(outs + r * D + d);
-        total += share * sums[r];
-        value = make_float2(value.x + share * part.x, value.y + share * part.y);
-      }
-      const float inverse = total > 0 ? 1 / total : 0;
-      const i64 to = (blockIdx.x * heads + blockIdx.y * static_cast<i64>(a.group) + m % a.group) * a.rows + m / a.group;
-      *reinterpret_cast<float2*>(partialOut + to * D + d) = make_float2(value.x * inverse, value.y * inverse);
-      if (d == 0) partialLSE[to] = total > 0 ? best * a.unit() + logf(total) : minusInfinity();
     }
   }
 
-  __device__ __forceinline__ void run(const AttentionArgs<T>& a, float* partialOut, float* partialLSE, int splits) {
+  // run is the work of a problem's block: split after split, then rows, then heads.
+  __device__ __forceinline__ void run(const AttentionArgs<T>& a, int block, int splits, const Workspace& work) {
     extern __shared__ __align__(128) uint8_t shared[];
     const uint32_t ring = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int m0 = blockIdx.z * Shape::M, packed = min(Shape::M, a.rows * a.group - m0);
-    const int rowWarps = packed <= 16 ? 1 : packed <= 32 ? 2 : 4; // warps with rows of their own
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, packed = a.rows * a.group;
+    const int unit = block / splits, split = block % splits, rowBlocks = (packed + Shape::M - 1) / Shape::M;
+    const i64 kvHead = unit / rowBlocks;
+    const int m0 = unit % rowBlocks * Shape::M, here = min(Shape::M, packed - m0);
+    const int rowWarps = here <= 16 ? 1 : here <= 32 ? 2 : 4; // warps with rows of their own
     const int keyWarps = warps / rowWarps;
     const int mWarp = m0 + warp % rowWarps * 16, part = warp / rowWarps;
-    const i64 kvHead = blockIdx.y;
+
+    const int before = a.window != 0 ? Keys::tileOf(a, a.hidden(m0 / a.group)) : 0; // tiles that no row sees
+    const int all = Keys::tiles(a, a.visible((m0 + here - 1) / a.group)) - before;
+    // A split takes every so many tiles, so that blocks that run together read what lies together.
+    const bool apart = a.flags & apartFlag;
+    const int lo = static_cast<int>(static_cast<i64>(split) * all / splits), hi = static_cast<int>(static_cast<i64>(split + 1) * all / splits);
+    const int step = apart ? 1 : splits, first = before + (apart ? lo : split);
+    const int count = apart ? hi - lo : max(0, all - split + splits - 1) / splits;
+    Keys ahead(a, kvHead, first);
+    Keys walk = ahead;
+    int fetched = 0;
+    auto fetch = [&] {
+      if (fetched < count) {
+        const uint32_t slot = ring + fetched % stages * 2 * Shape::tileBytes;
+        const i64 from = static_cast<i64>(ahead.start) * D;
+        const int length = ahead.length();
+        copyTile(slot, ahead.k + from, length);
+        copyTile(slot + Shape::tileBytes, ahead.v + from, length);
+        ahead.skip(step);
+        fetched++;
+      }
+      commitCopies(); // an empty group too, so that the count of groups is the count of tiles
+    };
+#pragma unroll 1 // code that has to be fetched too
+    for (int i = 0; i < stages - 1; i++) fetch();
 
     loadQueries(a, mWarp, kvHead);
     top[0] = top[1] = minusInfinity();
     sum[0] = sum[1] = 0;
 #pragma unroll
     for (int d = 0; d < D / 8; d++) o[d][0] = o[d][1] = o[d][2] = o[d][3] = 0;
-
-    const int before = a.window != 0 ? Keys::tileOf(a, a.hidden(m0 / a.group)) : 0; // tiles that no row sees
-    const int all = Keys::tiles(a, a.visible(min(a.rows - 1, (m0 + Shape::M - 1) / a.group))) - before;
-    const int first = before + static_cast<i64>(blockIdx.x) * all / splits, last = before + static_cast<i64>(blockIdx.x + 1) * all / splits;
     const float scale2 = a.unit() * log2e, slope = a.slope();
     const int visible[2] = {a.visible((mWarp + lane / 4) / a.group), a.visible((mWarp + lane / 4 + 8) / a.group)};
     const int hidden[2] = {a.hidden((mWarp + lane / 4) / a.group), a.hidden((mWarp + lane / 4 + 8) / a.group)};
-    Keys ahead(a, kvHead, first), walk(a, kvHead, first);
-    int fetched = first;
-    auto fetch = [&] {
-      if (fetched < last) {
-        const uint32_t slot = ring + (fetched - first) % stages * 2 * Shape::tileBytes;
-        ahead.template copyTile<threads>(slot, ahead.k, ahead.length());
-        ahead.template copyTile<threads>(slot + Shape::tileBytes, ahead.v, ahead.length());
-        ahead.next();
-        fetched++;
-      }
-      commitCopies(); // an empty group too, so that the count of groups is the count of tiles
-    };
-#pragma unroll
-    for (int i = 0; i < stages - 1; i++) fetch();
-    for (int t = first; t < last; t++) {
+    for (int t = 0; t < count; t++) {
       waitCopies<stages - 2>();
       __syncthreads(); // tile t is there, and no warp reads tile t-1 any more
       fetch();
       const int length = walk.length(), position = walk.position();
       const int begin[2] = {hidden[0] - position, hidden[1] - position};
       const int end[2] = {min(length, visible[0] - position), min(length, visible[1] - position)};
-      const uint32_t slot = ring + (t - first) % stages * 2 * Shape::tileBytes;
+      const uint32_t slot = ring + t % stages * 2 * Shape::tileBytes;
       for (int from = part * 16; from < length; from += keyWarps * 16) {
         attend(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
       }
-      walk.next();
+      walk.skip(step);
     }
     waitCopies<0>();
     __syncthreads(); // the ring is free for the warps' results
-    store(a, shared, m0, rowWarps, partialOut, partialLSE);
+    WarpParts<D>& parts = *reinterpret_cast<WarpParts<D>*>(shared);
+    share(parts);
+    __syncthreads();
+    const Join<T, D> join = {a, work, kvHead, m0, here, split, splits};
+    join.run(parts, rowWarps, unit);
   }
 };
 
-constexpr int combineThreads = 256; // and the largest number of splits
-
-// combine joins the splits of one row of one query head. Its threads take 4
-// columns each, and share out the splits between groups that cover a row.
-template <typename T>
-__device__ __forceinline__ void combine(void* out, i64 outStride, float* lse, i64 lseStride, const float* partialOut, const float* partialLSE,
-                                        i64 rows, i64 heads, int splits, int headDim, int flags) {
-  __shared__ float weights[combineThreads], tops[combineThreads / 32];
-  __shared__ float4 parts[combineThreads];
-  const i64 row = blockIdx.x, head = blockIdx.y, step = heads * rows, at = head * rows + row;
-  const int t = threadIdx.x;
-  const float mine = t < splits ? partialLSE[t * step + at] : minusInfinity();
-  float top = mine;
-#pragma unroll
-  for (int k = 16; k > 0; k >>= 1) top = fmaxf(top, __shfl_xor_sync(wholeWarp, top, k));
-  if (t % 32 == 0) tops[t / 32] = top;
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < combineThreads / 32; i++) top = fmaxf(top, tops[i]);
-  const float weight = top == minusInfinity() ? 0 : expf(mine - top);
-  weights[t] = weight;
-  const float total = blockSum<combineThreads>(weight);
-
-  const int lanes = headDim / 4, groups = combineThreads / lanes, group = t / lanes, column = t % lanes;
-  float4 sum = make_float4(0, 0, 0, 0);
-  if (group < groups) {
-    const float* from = partialOut + at * headDim + 4 * column;
-#pragma unroll 8
-    for (int i = group; i < splits; i += groups) {
-      const float4 v = *reinterpret_cast<const float4*>(from + i * step * headDim);
-      const float w = weights[i];
-      sum = make_float4(sum.x + w * v.x, sum.y + w * v.y, sum.z + w * v.z, sum.w + w * v.w);
-    }
+#define DECODE_KERNEL(T, NAME, D, SUFFIX, CAPPED)                                                                               \
+  extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_##NAME##_hd##D##SUFFIX(                       \
+      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE, unsigned* counters) {             \
+    Decode<T, D> d;                                                                                                             \
+    d.run(problem.args<CAPPED>(), blockIdx.x, static_cast<int>(problem.splits), problem.part({partialOut, partialLSE, counters}, D)); \
+  }                                                                                                                             \
+  extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_list_##NAME##_hd##D##SUFFIX(                  \
+      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE, unsigned* counters) {                   \
+    const int i = list.find(blockIdx.x);                                                                                        \
+    const DecodeProblem<T>& problem = list.problem[i];                                                                          \
+    Decode<T, D> d;                                                                                                             \
+    d.run(problem.args<CAPPED>(), blockIdx.x - static_cast<int>(list.first[i]), static_cast<int>(problem.splits),               \
+          problem.part({partialOut, partialLSE, counters}, D));                                                                 \
   }
-  parts[t] = sum;
-  float* const old = lse + head * lseStride + row;
-  Joined joined = {total > 0 ? top + logf(total) : minusInfinity(), 0, 1};
-  if (flags & mergeFlag) joined = join(*old, joined.lse);
-  __syncthreads(); // the parts are there, and all have read the old log-sum-exp
-  if (t == 0) *old = joined.lse;
-  if (t >= lanes) return;
-  for (int g = 1; g < groups; g++) {
-    const float4 v = parts[g * lanes + t];
-    sum = make_float4(sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w);
-  }
-  const float share = total > 0 ? joined.second / total : 0;
-  const i64 to = row * outStride + head * headDim + 4 * t;
-  storePair<T>(out, to, make_float2(sum.x, sum.y), joined.first, share, flags);
-  storePair<T>(out, to + 2, make_float2(sum.z, sum.w), joined.first, share, flags);
-}
-
-#define ATTENTION_DECODE(T, NAME, D)                                                                          \
-  extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2) attention_decode_##NAME##_hd##D(   \
-      ATTENTION_PARAMETERS(T), float* partialOut, float* partialLSE, i64 splits) {                            \
-    Decode<T, D> d;                                                                                           \
-    d.run(ATTENTION_STRUCT(T, 0, 0), partialOut, partialLSE, static_cast<int>(splits));                       \
-  }                                                                                                           \
-  extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2)                                    \
-      attention_decode_##NAME##_hd##D##_capped(ATTENTION_PARAMETERS(T), i64 window, double cap,               \
-                                               float* partialOut, float* partialLSE, i64 splits) {            \
-    Decode<T, D> d;                                                                                           \
-    d.run(ATTENTION_STRUCT(T, window, cap), partialOut, partialLSE, static_cast<int>(splits));                \
-  }
-#define ATTENTION_DECODES(T, NAME)                                                                                       \
-  ATTENTION_DECODE(T, NAME, 64)                                                                                          \
-  ATTENTION_DECODE(T, NAME, 96)                                                                                          \
-  ATTENTION_DECODE(T, NAME, 128)                                                                                         \
-  ATTENTION_DECODE(T, NAME, 256)                                                                                         \
-  extern "C" __global__ void __launch_bounds__(combineThreads) attention_combine_##NAME(                                 \
-      void* out, i64 outStride, float* lse, i64 lseStride, const float* partialOut, const float* partialLSE, i64 rows,   \
-      i64 heads, i64 splits, i64 headDim, i64 flags) {                                                                   \
-    combine<T>(out, outStride, lse, lseStride, partialOut, partialLSE, rows, heads, static_cast<int>(splits),            \
-               static_cast<int>(headDim), static_cast<int>(flags));                                                      \
-  }
+#define ATTENTION_DECODE(T, NAME, D)     \
+  DECODE_KERNEL(T, NAME, D, , false)     \
+  DECODE_KERNEL(T, NAME, D, _capped, true)
+#define ATTENTION_DECODES(T, NAME) \
+  ATTENTION_DECODE(T, NAME, 64)    \
+  ATTENTION_DECODE(T, NAME, 96)    \
+  ATTENTION_DECODE(T, NAME, 128)   \
+  ATTENTION_DECODE(T, NAME, 256)

@@ -1,4 +1,4 @@
-// Decode attention, and the joining of its splits, for f16 activations.
+// Decode attention for f16 activations.
 
 #include "attention_decode.cuh"
 

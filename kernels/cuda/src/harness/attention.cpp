@@ -49,13 +49,35 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
 
 bool haveHopper() { return haveKernel("attention_hopper_bf16_hd128"); }
 
-int goodSplits(const Problem& p) {
-  const int blocks = p.kvHeads * up(p.rows * p.group, 64);
-  const int keys = p.window > 0 ? std::min(p.keys(), p.window + p.rows - 1) : p.keys();
-  return std::max(1, std::min({2 * multiprocessors() / blocks, int(up(keys, 256)), 256}));
+// units is how many blocks of rows and heads share no keys or rows.
+static int units(const Problem& p) { return p.kvHeads * up(p.rows * p.group, 64); }
+
+static int seen(const Problem& p) { return p.window > 0 ? std::min(p.keys(), p.window + p.rows - 1) : p.keys(); }
+
+std::vector<int> goodSplits(const List& list) {
+  const int slots = 2 * multiprocessors();
+  int whole = 0, apart = 256, most = apart; // keys a block
+  for (const Problem* p : list) {
+    whole += units(*p);
+    most = std::max(most, seen(*p));
+  }
+  auto splits = [](const Problem* p, int keys) { return std::max(1, static_cast<int>(up(seen(*p), keys))); };
+  auto blocks = [&](int keys) {
+    int n = 0;
+    for (const Problem* p : list) n += units(*p) * splits(p, keys);
+    return n;
+  };
+  const int room = whole <= slots ? slots : whole + slots / 2;
+  while (apart < most) {
+    const int middle = (apart + most) / 2;
+    blocks(middle) <= room ? most = middle : apart = middle + 1;
+  }
+  std::vector<int> n;
+  for (const Problem* p : list) n.push_back(splits(p, most));
+  return n;
 }
 
-static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0); }
+static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0) | (p.apart ? 8 : 0); }
 
 std::vector<uint64_t> attentionWords(const Problem& p) {
   std::vector<uint64_t> words = {p.q.at(),          word(p.q.stride), p.out.at(),       word(p.out.stride), p.lse.at(), word(p.lse.stride), word(p.rows),
@@ -69,6 +91,62 @@ std::vector<uint64_t> attentionWords(const Problem& p) {
     }
   }
   return words;
+}
+
+// workspace is DECODE's. It is kept, so that timed calls don't allocate.
+static std::shared_ptr<Memory> counters, partial;
+
+static void needCounters() {
+  if (counters) return;
+  counters = std::make_shared<Memory>(4 << 14);
+  CHECK(cuMemsetD8(counters->at, 0, counters->bytes));
+}
+
+bool countersClear() {
+  needCounters();
+  std::vector<uint32_t> host(counters->bytes / 4);
+  synchronize();
+  CHECK(cuMemcpyDtoH(host.data(), counters->at, counters->bytes));
+  return std::all_of(host.begin(), host.end(), [](uint32_t n) { return n == 0; });
+}
+
+// attendByKeys launches the kernel for a list, or that for one problem.
+static void attendByKeys(const List& list, const std::vector<int>& splits, bool asList) {
+  constexpr size_t most = 64, problemWords = 32;
+  const Problem& one = *list[0];
+  bool bounded = false;
+  int64_t blocks = 0, results = 0, units = 0;
+  std::vector<uint64_t> first, problems;
+  for (size_t i = 0; i < list.size(); i++) {
+    const Problem& p = *list[i];
+    bounded = bounded || p.bounded();
+    const int64_t here = ::units(p);
+    first.push_back(word(blocks));
+    const std::vector<uint64_t> words = attentionWords(p);
+    problems.insert(problems.end(), words.begin(), words.end());
+    problems.insert(problems.end(), {word(p.window), word(p.cap), word(splits[i]), word(results), word(units)});
+    blocks += here * splits[i];
+    if (splits[i] == 1) continue; // takes nothing of the workspace
+    results += int64_t(p.heads()) * p.rows * splits[i];
+    units += here;
+  }
+  std::vector<uint64_t> words;
+  if (asList) {
+    words.push_back(word(int64_t(list.size())));
+    first.resize(most, ~uint64_t(0));
+    problems.resize(most * problemWords, ~uint64_t(0));
+    words.insert(words.end(), first.begin(), first.end());
+  }
+  words.insert(words.end(), problems.begin(), problems.end());
+  const size_t bytes = results * (one.headDim + 1) * 4;
+  if (!partial || partial->bytes != bytes) {
+    synchronize();
+    partial = std::make_shared<Memory>(bytes);
+  }
+  needCounters();
+  words.insert(words.end(), {partial->at, partial->at + results * one.headDim * 4, counters->at});
+  launchWords(std::string("attention_decode_") + (asList ? "list_" : "") + name(one.t) + "_hd" + std::to_string(one.headDim) + (bounded ? "_capped" : ""),
+              {static_cast<unsigned>(blocks)}, 128, one.headDim == 64 ? 65536 : 98304, words);
 }
 
 void attend(const Problem& p, Kernel kernel, int splits) {
@@ -90,18 +168,7 @@ void attend(const Problem& p, Kernel kernel, int splits) {
     const unsigned shared = p.headDim == 128 ? 164928 : 124000;
     return launchWords("attention_hopper_" + t + hd, {up(packed, M), kvHeads}, p.headDim == 128 ? 384 : 512, shared, words);
   }
-  if (splits == 0) splits = goodSplits(p);
-  // Kept, so that timed calls don't allocate.
-  static std::shared_ptr<Memory> partial;
-  const size_t results = size_t(splits) * p.heads() * p.rows, bytes = results * (p.headDim + 1) * 4;
-  if (!partial || partial->bytes != bytes) {
-    synchronize();
-    partial = std::make_shared<Memory>(bytes);
-  }
-  const uint64_t partialLSE = partial->at + results * p.headDim * 4;
-  words.insert(words.end(), {partial->at, partialLSE, word(splits)});
-  launchWords("attention_decode_" + t + hd, {static_cast<unsigned>(splits), kvHeads, up(packed, 64)}, 128, p.headDim == 64 ? 65536 : 98304, words);
-  launch("attention_combine_" + t, {static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads())}, 256, 0, p.out.at(), p.out.stride,
-         p.lse.at(), p.lse.stride, uint64_t(partial->at), partialLSE, p.rows, p.heads(), splits,
-         p.headDim, flagsOf(p));
+  attendByKeys({&p}, splits ? std::vector<int>{splits} : goodSplits({&p}), false);
 }
+
+void attendList(const List& list, std::vector<int> splits) { attendByKeys(list, splits.empty() ? goodSplits(list) : splits, true); }

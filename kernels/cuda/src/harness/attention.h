@@ -22,6 +22,7 @@ struct Problem {
   int heads() const { return kvHeads * group; }
   int keys() const;
   bool bounded() const { return window > 0 || cap > 0; }
+  bool apart = false; // a split of DECODE takes neighbouring tiles
   // A row sees keys from … to-1.
   int from(int row) const;
   int to(int row) const;
@@ -49,7 +50,14 @@ bool haveHopper();
 std::vector<uint64_t> attentionWords(const Problem& p);
 // attend launches a kernel; splits is for DECODE, and chosen if it is 0.
 void attend(const Problem& p, Kernel k, int splits = 0);
-int goodSplits(const Problem& p);
+
+using List = std::vector<const Problem*>;
+// attendList launches DECODE once on up to 64 problems of a type and a head_dim; splits has those of each, or is empty.
+void attendList(const List& list, std::vector<int> splits = {});
+// goodSplits divides the keys of problems that are launched together.
+std::vector<int> goodSplits(const List& list);
+// countersClear says whether the counters of decode are all 0, as they have to be between launches.
+bool countersClear();
 
 // cut divides keys between pieces at random places; some may be empty.
 std::vector<int> cut(Rng& r, int keys, int pieces);
@@ -62,5 +70,10 @@ Expected expected(const Problem& p);
 void testCase(Rng& r, Kernel k, const Shape& s, int splits, bool unread = false);
 // testLarge compares a kernel with the generic one: the keys in one call and, without a window, in several calls that merge.
 void testLarge(Rng& r, Kernel k, const Shape& s);
+std::string describe(Kernel k, const Shape& s, int splits);
+// testLists tests DECODE on lists of problems.
+void testLists(Rng& r, bool small);
 // timePrefill prints what a kernel for many rows takes.
 void timePrefill(Rng& r, Kernel k, const Shape& s);
+// bounds is what a title says of a window and a cap.
+std::string bounds(const Shape& s);

@@ -53,7 +53,7 @@ Expected expected(const Problem& p) {
   return e;
 }
 
-static std::string describe(Kernel k, const Shape& s, int splits) {
+std::string describe(Kernel k, const Shape& s, int splits) {
   char text[300];
   std::string pieces;
   for (int n : s.tokens) pieces += (pieces.empty() ? "" : "+") + std::to_string(n);
@@ -206,4 +206,5 @@ void testAttention(Rng& r, bool small) {
       testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true});
     }
   }
+  testLists(r, small);
 }

@@ -19,7 +19,7 @@ void rate(const char* what, double ms, double bytes, double limit) {
   printf("%-72s %9.4f ms %8.0f GB/s %5.1f%%\n", what, ms, rate, 100 * rate / limit);
 }
 
-static std::string bounds(const Shape& s) {
+std::string bounds(const Shape& s) {
   char window[30] = "", cap[30] = "";
   if (s.window > 0) snprintf(window, sizeof window, ", window %d", s.window);
   if (s.cap > 0) snprintf(cap, sizeof cap, ", cap %g", s.cap);
@@ -37,17 +37,6 @@ void timePrefill(Rng& r, Kernel k, const Shape& s) {
            s.kvHeads, s.group, s.rows, p.keys(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", f32" : "",
            bounds(s).c_str());
   printf("%-72s %9.4f ms %8.0f TFLOP/s %5.1f%%\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops);
-}
-
-static void decode(Rng& r, Shape s, double limit) {
-  // Two problems in turn, so that the second does not find its keys in the cache.
-  const Problem p[2] = {makeProblem(r, s, true), makeProblem(r, s, true)};
-  int turn = 0;
-  const double ms = milliseconds([&] { attend(p[turn++ & 1], DECODE); }, 20);
-  char what[200];
-  snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
-           p[0].keys(), goodSplits(p[0]), bounds(s).c_str());
-  rate(what, ms, 4.0 * (p[0].keys() - p[0].from(0)) * s.headDim * s.kvHeads, limit);
 }
 
 static void operators(Rng& r, double limit) {
@@ -102,13 +91,7 @@ void benchmark(Rng& r) {
   }
   for (int headDim : {64, 96, 128}) timePrefill(r, PREFILL, {BF16, headDim, 4096, 8, 4, {28672, 4096}, true, false, false, 4096, 0});
   benchmarkHopper(r);
-  for (int keys : {32768, 131072}) {
-    for (int rows : {1, 4, 8, 16}) decode(r, {BF16, 128, rows, 8, 4, {keys}, true, false, false}, limit);
-  }
-  decode(r, {BF16, 128, 1, 1, 4, {131072}, true, false, false}, limit);
-  for (int headDim : {64, 96, 256}) decode(r, {BF16, headDim, 1, 8, 4, {65536}, true, false, false}, limit);
-  decode(r, {BF16, 256, 1, 8, 2, {65536}, true, false, false, 0, 50}, limit);
-  for (int headDim : {128, 256}) decode(r, {BF16, headDim, 1, 8, 4, {131072}, true, false, false, 4096, 0}, limit);
+  benchmarkDecode(r);
   benchmarkWeights(r, limit);
   operators(r, limit);
   benchmarkCodes(limit);

@@ -105,11 +105,13 @@ void testOperators(Rng& r, bool small);
 void testRotate(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
 void testAttention(Rng& r, bool small);
+void testDecode(Rng& r);
 void testHopper(Rng& r, bool small);
 void testCodes(Rng& r, bool small);
 void testMass(Rng& r, bool small);
 void benchmark(Rng& r);
 void benchmarkHopper(Rng& r);
+void benchmarkDecode(Rng& r);
 // memoryLimit is the rate of a copy within the device, in GB/s read and written.
 double memoryLimit();
 // benchmarkWeights prints a table of what multiplying by a weight of each encoding, and decoding it, reaches.

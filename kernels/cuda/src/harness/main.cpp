@@ -1,6 +1,6 @@
-// harness test|small|weights|hopper|hopper debug|bench [seed]: tests the kernels
+// harness test|small|weights|hopper|hopper debug|decode|bench [seed]: tests the kernels
 // against computations in double precision on the host, or times them. weights
-// does both for what reads weights, and hopper for prefill attention on compute
+// does both for what reads weights, decode for attention with few rows, and hopper for prefill attention on compute
 // capability 9.0a; "hopper debug" says where its results are wrong. All but bench
 // end with a line "N passed, N failed" and a non-zero status if anything failed;
 // small is short enough for compute-sanitizer.
@@ -12,8 +12,8 @@
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode != "test" && mode != "small" && mode != "weights" && mode != "hopper" && mode != "bench") {
-    fprintf(stderr, "usage: %s test|small|weights|hopper|hopper debug|bench [seed]\n", argv[0]);
+  if (mode != "test" && mode != "small" && mode != "weights" && mode != "hopper" && mode != "decode" && mode != "bench") {
+    fprintf(stderr, "usage: %s test|small|weights|hopper|hopper debug|decode|bench [seed]\n", argv[0]);
     return 2;
   }
   const bool debug = mode == "hopper" && argc > 2 && !strcmp(argv[2], "debug");
@@ -31,6 +31,11 @@ int main(int argc, char** argv) {
   if (mode == "hopper") failuresPrinted = 12; // so that the figures that follow stay in sight
   if (debug) {
     debugHopper(r);
+    return finish();
+  }
+  if (mode == "decode") {
+    testDecode(r);
+    benchmarkDecode(r);
     return finish();
   }
   if (mode == "weights") {
