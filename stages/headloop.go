@@ -155,6 +155,9 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostM
 	if err := h.check(); err != nil {
 		return nil, errors.Join(fmt.Errorf("heads: %w", err), run.Close())
 	}
+	if !h.onHost {
+		time.Still()
+	}
 	h.run = run
 	ctx, stop := context.WithCancelCause(context.Background())
 	h.stop = stop

@@ -97,9 +97,10 @@ type benchPhase struct {
 	In      int64   `json:"in_bytes"` // moved to the device
 	Out     int64   `json:"out_bytes"`
 	InRate  float64 `json:"in_bytes_per_second"`
-	// Copying is how long the pass's copies ran, to and from the host or within
-	// the device. Hidden is which part of that the device computed meanwhile;
-	// nil if nothing was moved to or from the host.
+	// Copying is how long the copies of a cache on the host ran, to and from the host
+	// or within the device; without --trace, 0 for one on the device. Hidden is which
+	// part of that the device computed meanwhile; nil if nothing was moved to or from
+	// the host.
 	Copying float64  `json:"copying_seconds"`
 	Hidden  *float64 `json:"copying_hidden_share,omitempty"`
 	// Host is what the host took for a decode step without waiting for the device, which
