@@ -413,9 +413,11 @@ func (d *Decoder) add(x, normed, part, w, norm kernels.Tensor) {
 func (d *Decoder) logits(p *Pass) {
 	n, c := len(p.Segments), d.Config
 	d.line.Around(d.compute, transfer.Compute, step("logits"), func() {
+		var last, places []kernels.Tensor
 		for i, r := range p.Rows {
-			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
+			last, places = append(last, d.hidden.RowRange(r.To-1, r.To)), append(places, d.lastHidden.RowRange(i, i+1))
 		}
+		d.dev.Scatter(d.compute, places, last)
 		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
 		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps), false)
 		d.dev.Linear(d.compute, out, normed, d.weights.output, false)

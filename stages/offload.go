@@ -62,11 +62,13 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 		}
 		h.copyOut.Wait(ready)
 		h.time.Around(h.copyOut, transfer.CopyOut, b, func() {
+			var within moves
 			for _, t := range b.tiles {
-				if err = h.store(t); err != nil {
+				if err = h.store(t, &within); err != nil {
 					return
 				}
 			}
+			h.dev.Scatter(h.copyOut, within.to, within.from)
 		})
 		if err != nil {
 			return err
@@ -77,20 +79,32 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 	return emit(Stored{b})
 }
 
-// store enqueues what becomes of the pass's own keys and values of a tile.
-func (h *HeadLoop) store(t *tile) error {
+// moves are copies within the device that are enqueued together.
+type moves struct{ to, from []kernels.Tensor }
+
+// add is a mover that enqueues nothing yet.
+func (m *moves) add(_ kernels.Stream, to, from kernels.Tensor) {
+	m.to, m.from = append(m.to, to), append(m.from, from)
+}
+
+// store enqueues what becomes of the pass's own keys and values of a tile, but for
+// plain copies within the device, which it adds to others.
+func (h *HeadLoop) store(t *tile, within *moves) error {
 	branch := t.sequence().Base() != nil
-	move := mover(h.dev.CopyWithin)
-	if h.onHost && !branch {
-		move = h.dev.CopyOut
-	}
+	away := h.onHost && !branch
 	switch {
 	case t.Local:
-		h.keepRecent(t)
+		h.keepRecent(t, within.add)
 	case h.encodes() && !branch:
+		move := mover(h.dev.CopyWithin)
+		if away {
+			move = h.dev.CopyOut
+		}
 		return h.encode(t, move)
+	case away:
+		h.keep(t, h.dev.CopyOut)
 	default:
-		h.keep(t, move)
+		h.keep(t, within.add)
 	}
 	return nil
 }
@@ -104,14 +118,14 @@ func (h *HeadLoop) keep(t *tile, move mover) {
 
 // keepRecent enqueues the copies of what a layer with a window keeps of the
 // pass's own keys and values. Attention must have read what lies there.
-func (h *HeadLoop) keepRecent(t *tile) {
+func (h *HeadLoop) keepRecent(t *tile, move mover) {
 	rows, sequence := t.pass.Rows[t.Segment], t.sequence()
 	end := sequence.Tokens() + rows.Len()
 	kept := min(rows.Len(), h.plain.Local.Seen(end))
 	from := t.pass.NewKV(t.Layer).TokenRange(rows.To-kept, rows.To)
 	at := 0
 	for _, to := range sequence.Recent(t.Layer, end-kept, end) {
-		h.move(h.dev.CopyWithin, to, from.TokenRange(at, at+to.Tokens))
+		h.move(move, to, from.TokenRange(at, at+to.Tokens))
 		at += to.Tokens
 	}
 }

@@ -51,7 +51,7 @@ func (e *Engine) Report() Report {
 		Answers: e.counts.answers.Load(), AnswerTokens: e.counts.answerTokens.Load(),
 		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),
 		DecodeHost: time.Duration(e.counts.decodeHost.Load()),
-		Longest: longest, Memory: usage,
+		Longest:    longest, Memory: usage,
 		Standard: m.Memory(plan.Standard(), longest, longest),
 		MovedIn:  e.loop.moved.In.Load(), MovedOut: e.loop.moved.Out.Load(),
 		Copying: overlap.Copy, HiddenShare: overlap.HiddenShare(),
