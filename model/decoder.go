@@ -340,12 +340,19 @@ func (d *Decoder) embed(ids []int32) {
 	d.dev.Embed(d.compute, d.hidden.RowRange(0, len(ids)), d.weights.embedding, ids, float32(scale))
 }
 
-// rotary enqueues the tables of each rope.
+// rotary enqueues the tables of each rope: for most, all rows are turned alike, and
+// some depend on how long the text is.
 func (d *Decoder) rotary(p *Pass, positions []int32) {
 	for i, rope := range d.ropes {
-		for j, r := range p.Rows {
-			f, scale := rope.Frequencies(p.Segments[j].Length)
-			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(r.From, r.To), d.sin[i].RowRange(r.From, r.To), positions[r.From:r.To], f, scale)
+		for from, to := 0, 0; from < len(p.Rows); from = to {
+			f, scale := rope.Frequencies(p.Segments[from].Length)
+			for to = from + 1; to < len(p.Rows); to++ {
+				if g, other := rope.Frequencies(p.Segments[to].Length); other != scale || !slices.Equal(f, g) {
+					break
+				}
+			}
+			lo, hi := p.Rows[from].From, p.Rows[to-1].To
+			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(lo, hi), d.sin[i].RowRange(lo, hi), positions[lo:hi], f, scale)
 		}
 	}
 }
