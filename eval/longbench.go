@@ -29,7 +29,7 @@ func longBenchQuestion(t Task, r record) ([]Sample, error) {
 	if s.ID, err = r.filled("_id"); err != nil {
 		return nil, err
 	}
-	r.place += fmt.Sprintf(" (_id %s)", shorten(s.ID))
+	r.place += fmt.Sprintf(" (_id %s)", quoted(s.ID))
 	for _, field := range []string{"domain", "sub_domain"} {
 		if _, err := r.text(field); err != nil {
 			return nil, err

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"headinfer/internal/shorten"
 )
 
 // openData opens a file of questions behind its byte order mark, if it has one. A file in a format of another kind is
@@ -195,7 +197,7 @@ func (r record) word(field string, words ...string) (string, error) {
 			return s, nil
 		}
 	}
-	return "", r.wrong(field, fmt.Sprintf("is %q", shorten(s)), strings.Join(words, ", "))
+	return "", r.wrong(field, fmt.Sprintf("is %q", quoted(s)), strings.Join(words, ", "))
 }
 
 // list returns the values of a field that must be an array.
@@ -232,11 +234,5 @@ func (r record) texts(field, want string) ([]string, error) {
 	return out, nil
 }
 
-// shorten keeps a value that a message quotes to a line.
-func shorten(s string) string {
-	const most = 40
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most]) + "…"
-	}
-	return s
-}
+// quoted is a value as a message has it: a line.
+func quoted(s string) string { return shorten.To(40, s) }

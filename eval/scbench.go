@@ -138,7 +138,7 @@ func scBenchChoice(s Sample, turn record) (Sample, error) {
 	}
 	right := slices.Index(options, answer)
 	if right < 0 {
-		return s, turn.wrong("answer", fmt.Sprintf("is %q", shorten(answer)), "one of options")
+		return s, turn.wrong("answer", fmt.Sprintf("is %q", quoted(answer)), "one of options")
 	}
 	s.Question = withOptions(s.Question, options)
 	s.Expected = []string{letters[right], answer}

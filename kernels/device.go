@@ -116,6 +116,9 @@ type Operators interface {
 	CopyIn(s Stream, dst, hostSrc Tensor)
 	CopyOut(s Stream, hostDst, src Tensor)
 	CopyWithin(s Stream, dst, src Tensor)
+	// Scatter is CopyWithin of each of src to its dst, in no order: many small copies
+	// cost little more than one.
+	Scatter(s Stream, dst, src []Tensor)
 
 	// Embed writes row ids[i] of table [vocabulary, hidden] times scale to out[i],
 	// out [T, hidden].

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"headinfer/internal/shorten"
 	"headinfer/kernels"
 	"headinfer/kernels/cpu/simd"
 	"headinfer/model/tensor"
@@ -56,7 +57,7 @@ func findArchitecture(file, field, name string, known func(architecture) bool) (
 		return a, nil
 	}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(architectures)), func(n string) bool { return !known(architectures[n]) })
-	return architecture{}, fmt.Errorf("%s: %s %q is not supported; supported: %s", file, field, shorten(name), strings.Join(names, ", "))
+	return architecture{}, fmt.Errorf("%s: %s %q is not supported; supported: %s", file, field, shorten.Text(name), strings.Join(names, ", "))
 }
 
 // finder finds a tensor by Hugging Face's name for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 	"unsafe"
 
 	"headinfer/kernels"
@@ -66,12 +67,13 @@ type Decoder struct {
 	Config  Config
 	dev     kernels.Device
 	heads   Heads
-	time    *transfer.Timeline
+	line    *transfer.Timeline
 	compute kernels.Stream
 	weights *weights
 	ropes   []Rope // the distinct ones, as Config.Rope and, if there is one, LocalRope
 	maxRows int
 	maxSegs int
+	waited  time.Duration
 
 	buffers                            []kernels.Buffer
 	host                               []byte           // where lastLogits is copied to
@@ -87,8 +89,8 @@ type Decoder struct {
 
 // NewDecoder puts a checkpoint's weights on dev. It needs the checkpoint open
 // for as long as it lives, and Grow before the first pass.
-func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.Timeline) (*Decoder, error) {
-	d := &Decoder{Config: c.Config, dev: dev, heads: heads, time: time}
+func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, line *transfer.Timeline) (*Decoder, error) {
+	d := &Decoder{Config: c.Config, dev: dev, heads: heads, line: line}
 	d.ropes = c.Config.ropes()
 	var err error
 	d.compute = dev.NewStream(string(transfer.Compute))
@@ -100,6 +102,10 @@ func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, time *transfer.T
 
 // Compute is the stream that the decoder enqueues on.
 func (d *Decoder) Compute() kernels.Stream { return d.compute }
+
+// Waited returns how long the last pass waited for the device once all of it was
+// enqueued: what is left of the pass is the host's own time.
+func (d *Decoder) Waited() time.Duration { return d.waited }
 
 // MaxRows returns how many tokens a pass may have.
 func (d *Decoder) MaxRows() int { return d.maxRows }
@@ -231,17 +237,17 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 		return nil, err
 	}
 	rows := len(ids)
-	d.time.Around(d.compute, transfer.Compute, step("embedding"), func() {
+	d.line.Around(d.compute, transfer.Compute, step("embedding"), func() {
 		d.embed(ids)
 		d.rotary(p, positions)
 	})
 	for l := range d.weights.layers {
 		w := &d.weights.layers[l]
-		d.time.Around(d.compute, transfer.Compute, layerStep{l, "project"}, func() { d.project(p, l, w, rows) })
+		d.line.Around(d.compute, transfer.Compute, layerStep{l, "project"}, func() { d.project(p, l, w, rows) })
 		if err := d.heads.Attend(ctx, l); err != nil {
 			return nil, err
 		}
-		d.time.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() { d.feedForward(w, rows) })
+		d.line.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() { d.feedForward(w, rows) })
 	}
 	if logits {
 		d.logits(p)
@@ -249,10 +255,12 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 	if err := d.heads.End(ctx); err != nil {
 		return nil, err
 	}
+	enqueued := time.Now()
 	if err := d.compute.Synchronize(); err != nil {
 		return nil, err
 	}
-	d.time.Settle()
+	d.waited = time.Since(enqueued)
+	d.line.Settle()
 	for _, s := range segments {
 		if err := s.Sequence.Advance(len(s.Tokens)); err != nil {
 			return nil, err
@@ -332,12 +340,19 @@ func (d *Decoder) embed(ids []int32) {
 	d.dev.Embed(d.compute, d.hidden.RowRange(0, len(ids)), d.weights.embedding, ids, float32(scale))
 }
 
-// rotary enqueues the tables of each rope.
+// rotary enqueues the tables of each rope: for most, all rows are turned alike, and
+// some depend on how long the text is.
 func (d *Decoder) rotary(p *Pass, positions []int32) {
 	for i, rope := range d.ropes {
-		for j, r := range p.Rows {
-			f, scale := rope.Frequencies(p.Segments[j].Length)
-			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(r.From, r.To), d.sin[i].RowRange(r.From, r.To), positions[r.From:r.To], f, scale)
+		for from, to := 0, 0; from < len(p.Rows); from = to {
+			f, scale := rope.Frequencies(p.Segments[from].Length)
+			for to = from + 1; to < len(p.Rows); to++ {
+				if g, other := rope.Frequencies(p.Segments[to].Length); other != scale || !slices.Equal(f, g) {
+					break
+				}
+			}
+			lo, hi := p.Rows[from].From, p.Rows[to-1].To
+			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(lo, hi), d.sin[i].RowRange(lo, hi), positions[lo:hi], f, scale)
 		}
 	}
 }
@@ -404,10 +419,12 @@ func (d *Decoder) add(x, normed, part, w, norm kernels.Tensor) {
 // its result to d.host, which holds it once the stream has run dry.
 func (d *Decoder) logits(p *Pass) {
 	n, c := len(p.Segments), d.Config
-	d.time.Around(d.compute, transfer.Compute, step("logits"), func() {
+	d.line.Around(d.compute, transfer.Compute, step("logits"), func() {
+		var last, places []kernels.Tensor
 		for i, r := range p.Rows {
-			d.dev.CopyWithin(d.compute, d.lastHidden.RowRange(i, i+1), d.hidden.RowRange(r.To-1, r.To))
+			last, places = append(last, d.hidden.RowRange(r.To-1, r.To)), append(places, d.lastHidden.RowRange(i, i+1))
 		}
+		d.dev.Scatter(d.compute, places, last)
 		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
 		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps), false)
 		d.dev.Linear(d.compute, out, normed, d.weights.output, false)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"headinfer/internal/shorten"
 	"headinfer/model/hub"
 	"headinfer/model/jsonfile"
 	"headinfer/model/safetensors"
@@ -164,8 +165,8 @@ func (h *hfConfig) refusals() error {
 	if h.GemmaAct != "" {
 		act = h.GemmaAct
 	}
-	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", shorten(act)), !gemma && act != "" && act != "silu")
-	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", shorten(act)), gemma && act != "" && act != "gelu_pytorch_tanh")
+	refuse(fmt.Sprintf("hidden_act %q (supported: silu)", shorten.Text(act)), !gemma && act != "" && act != "silu")
+	refuse(fmt.Sprintf("hidden_activation %q (supported: gelu_pytorch_tanh)", shorten.Text(act)), gemma && act != "" && act != "gelu_pytorch_tanh")
 	refuse("attention_bias: true", h.Bias)
 	refuse("mlp_bias: true", h.MLPBias)
 	refuse("use_bidirectional_attention: true", h.Bidirectional)
@@ -175,7 +176,7 @@ func (h *hfConfig) refusals() error {
 	}
 	for _, kind := range h.LayerTypes {
 		if kind != slidingLayer && kind != fullLayer {
-			refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", shorten(kind), slidingLayer, fullLayer), true)
+			refuse(fmt.Sprintf("a layer of type %q (supported: %s, %s)", shorten.Text(kind), slidingLayer, fullLayer), true)
 			break // one says it
 		}
 	}

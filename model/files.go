@@ -48,8 +48,3 @@ func nothingTwice(config []byte) error {
 	}
 	return err
 }
-
-// shorten keeps a damaged file's megabytes out of an error.
-func shorten(s string) string {
-	return jsonfile.Shorten(s)
-}

@@ -14,15 +14,7 @@ import (
 )
 
 // opened opens a model, and closes it if it could.
-func opened(path string) func() error {
-	return func() error {
-		c, err := Open(path)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	}
-}
+func opened(path string) func() error { return hostile.Opened(Open, path) }
 
 // copied is a sound model's directory, of as many bytes.
 func copied(t *testing.T) (dir string, size int64) {

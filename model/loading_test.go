@@ -103,40 +103,6 @@ func fp8Twins(t *testing.T) (encoded, decoded string) {
 	return folder(t, file), folder(t, b.Bytes())
 }
 
-// loaded returns the bytes of all weights on a device.
-func loaded(t *testing.T, path string) map[string][]byte {
-	t.Helper()
-	c, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, c)
-	dev := cpu.Open(64<<20, 2)
-	defer func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	s := dev.NewStream("test")
-	specs := c.Config.tensors()
-	load := c.source.load(dev, s, specs)
-	on := map[string]kernels.Tensor{}
-	for _, spec := range specs {
-		if on[spec.name], err = load.put(spec); err != nil {
-			t.Fatal(err)
-		}
-	}
-	load.end()
-	if used := dev.Ledger().Usage().Now[kernels.Weights]; used != c.WeightBytes() {
-		t.Errorf("%s: the ledger counts %d bytes, and the checkpoint says %d", path, used, c.WeightBytes())
-	}
-	out := map[string][]byte{}
-	for name, w := range on {
-		out[name] = bytes.Clone(unsafe.Slice((*byte)(w.Data), w.Bytes()))
-	}
-	return out
-}
-
 func TestLoadFP8(t *testing.T) {
 	encoded, decoded := fp8Twins(t)
 	got, want := loaded(t, encoded), loaded(t, decoded)

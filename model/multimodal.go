@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"headinfer/internal/shorten"
 	"headinfer/model/jsonfile"
 	"headinfer/model/tensor"
 )
@@ -61,7 +62,7 @@ func (h *hfConfig) languageModel() (*hfConfig, error) {
 		return nil, fmt.Errorf("%s: text_config: %w", h.path, err)
 	}
 	if text.ModelType != "" && text.ModelType != "gemma3_text" {
-		return nil, fmt.Errorf("%s: text_config has model_type %q; expected gemma3_text", h.path, shorten(text.ModelType))
+		return nil, fmt.Errorf("%s: text_config has model_type %q; expected gemma3_text", h.path, shorten.Text(text.ModelType))
 	}
 	if parts := text.named(); len(parts) > 0 {
 		return nil, fmt.Errorf("%s: text_config has a %s of its own; expected a language model", h.path, parts[0])

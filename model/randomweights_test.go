@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"headinfer/kernels"
-	"headinfer/kernels/cpu"
 	"headinfer/kernels/cpu/simd"
 	"headinfer/transfer"
 )
@@ -34,48 +33,6 @@ func ofType(t *testing.T, d kernels.DType, seed uint64) string {
 	return fmt.Sprintf("random:%s?dtype=%s&seed=%d", path, d, seed)
 }
 
-// encodedWeights opens a model and returns the bytes of its tensors on the device.
-func encodedWeights(t *testing.T, path string, d kernels.DType) map[string][]byte {
-	t.Helper()
-	c, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, c)
-	dev := cpu.Open(64<<20, 2)
-	defer func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	s := dev.NewStream("test")
-	load := c.source.load(dev, s, c.Config.tensors())
-	all := map[string][]byte{}
-	tensors := map[string]kernels.Tensor{}
-	for _, spec := range c.Config.tensors() {
-		w, err := load.put(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tensors[spec.name] = w
-		want := d
-		if spec.vector() {
-			want = kernels.F32
-		}
-		if w.DType != want || w.Rows != max(spec.rows, 1) || w.Cols != spec.cols {
-			t.Fatalf("%s is %s, not %s %v", spec.name, w, want, spec.shape())
-		}
-	}
-	load.end()
-	if now := dev.Ledger().Usage().Now[kernels.Weights]; now != c.WeightBytes() {
-		t.Errorf("%s: the plan has %d bytes of weights, the ledger %d", path, c.WeightBytes(), now)
-	}
-	for name, w := range tensors {
-		all[name] = slices.Clone(unsafe.Slice((*byte)(w.Data), w.Bytes()))
-	}
-	return all
-}
-
 // TestRandomTypes checks that every encoding is there as asked, the same each time,
 // different for each tensor and seed, and of numbers as they should be.
 func TestRandomTypes(t *testing.T) {
@@ -83,8 +40,8 @@ func TestRandomTypes(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for _, d := range kernels.DTypes() {
 		t.Run(d.String(), func(t *testing.T) {
-			first, again := encodedWeights(t, ofType(t, d, seed), d), encodedWeights(t, ofType(t, d, seed), d)
-			other := encodedWeights(t, ofType(t, d, seed+1), d)
+			first, again := loaded(t, ofType(t, d, seed), d), loaded(t, ofType(t, d, seed), d)
+			other := loaded(t, ofType(t, d, seed+1), d)
 			seen := map[[64]byte]string{}
 			for name, b := range first {
 				if !bytes.Equal(b, again[name]) {
@@ -125,12 +82,7 @@ func TestRandomTypes(t *testing.T) {
 // rows, then the same again.
 func TestRandomPieces(t *testing.T) {
 	const d, cols, rows = kernels.Q6K, 4096, 3001
-	dev := cpu.Open(64<<20, 2)
-	defer func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	dev := testDevice(t)
 	load := noise{seed: rand.Uint64(), dtype: d}.load(dev, dev.NewStream("test"), nil)
 	w, err := load.put(tensorSpec{"matrix", rows, cols})
 	if err != nil {
@@ -172,12 +124,7 @@ func someLogits(t *testing.T, path string) []float32 {
 		t.Fatal(err)
 	}
 	defer closing(t, c)
-	dev := cpu.Open(64<<20, 2)
-	defer func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	dev := testDevice(t)
 	d, err := NewDecoder(c, dev, &firstPass{dev: dev}, transfer.NewTimeline(dev, false))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"headinfer/internal/shorten"
 )
 
 // Rope is a rotary position embedding (Su et al. 2021, section 3.2.2) and the
@@ -153,7 +155,7 @@ func (r Rope) validate(file string, headDim int) error {
 	case !(r.Base > 1) || math.IsInf(r.Base, 0):
 		return bad("the rotary base", r.Base, "a number above 1")
 	case scalings[r.Scaling] == nil:
-		return bad("the kind of rope scaling", fmt.Sprintf("%q", shorten(r.Scaling)), "one of "+strings.Join(scalingNames(), ", "))
+		return bad("the kind of rope scaling", fmt.Sprintf("%q", shorten.Text(r.Scaling)), "one of "+strings.Join(scalingNames(), ", "))
 	case !(r.Attention >= 0) || r.Attention > math.MaxFloat32:
 		return bad("rope scaling's attention factor", r.Attention, "a number from 0 that 32 bits hold")
 	case math.IsNaN(r.Factor) || math.IsInf(r.Factor, 0):

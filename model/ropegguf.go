@@ -1,6 +1,10 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+
+	"headinfer/internal/shorten"
+)
 
 // rope reads a model's rotary embedding from a GGUF file.
 func (g *ggufMeta) rope(c *Config) Rope {
@@ -55,7 +59,7 @@ func (g *ggufMeta) rope(c *Config) Rope {
 	case kind == "longrope":
 		g.problems = append(g.problems, fmt.Errorf("%s: longrope needs the tensors rope_factors_long.weight and rope_factors_short.weight, and they are missing; convert or download the file again", g.Name()))
 	default:
-		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), shorten(kind)))
+		g.problems = append(g.problems, fmt.Errorf("%s: %s %q is not supported; supported: linear, yarn, longrope", g.Name(), g.key("rope.scaling.type"), shorten.Text(kind)))
 	}
 	return r
 }

@@ -3,6 +3,7 @@ package stages
 import (
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/stages/journal"
 	"headinfer/stages/table"
 )
 
@@ -21,8 +22,10 @@ func (o *arrowOptions) output() (path string, journaled bool) {
 	return localPath(o.Path, o.State), true
 }
 
+func (o *arrowOptions) journal() journal.Options { return journalOf(o.Path, o.Order, "arrow") }
+
 func (o *arrowOptions) writes() string { return o.Path }
 
 func newArrow(e *Engine, o *arrowOptions) (graph.Sink[*Answer], error) {
-	return newTableSink(e, o.Path, o.State, o.Order, table.NewArrow)
+	return newTableSink(e, o, o.Path, table.NewArrow)
 }

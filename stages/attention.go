@@ -27,69 +27,103 @@ func newAttention(loop headEnv, o *attentionOptions) (graph.Stage[Fetched, Atten
 	return &attention{loop}, nil
 }
 
-// Process enqueues the attention of a tile, once its queries are enqueued.
+// Process enqueues the attention of tiles, once their queries are enqueued.
 func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended) error) error {
-	h, t := a.loop, in.tile
+	h, b := a.loop, in.bundle
 	select {
-	case <-t.pass.layers[t.Layer].projected:
+	case <-b.pass.layers[b.layer].projected:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	p := t.pass
-	rows := t.rows()
+	if b.slot != nil {
+		b.pass.Compute.Wait(b.slot.Filled)
+	}
+	var err error
+	h.time.Around(b.pass.Compute, transfer.Compute, b, func() { err = h.attend(b) })
+	if err != nil {
+		return err
+	}
+	h.giveBack(b)
+	if h.encodes() || b.tiles[0].Local {
+		b.pass.Compute.Record(h.attended[b.layer%2])
+	}
+	return emit(Attended{b})
+}
+
+// attend enqueues the attention of tiles.
+func (h *HeadLoop) attend(b *bundle) error {
+	tiles := make([]kernels.AttentionArgs, len(b.tiles))
+	for i, t := range b.tiles {
+		if h.encodes() && t.Token.Len() > 0 {
+			if err := h.decode(t); err != nil {
+				return err
+			}
+			h.giveBack(b) // the copy is all that is attended to, and the tile alone
+		}
+		tiles[i] = h.arguments(t)
+	}
+	h.dev.Attention(b.pass.Compute, tiles)
+	for i, t := range b.tiles {
+		if mass, ok := h.mass(t); ok {
+			h.dev.AttentionMass(b.pass.Compute, mass, tiles[i])
+		}
+	}
+	for from, to := 0, 0; from < len(b.tiles); from = to {
+		first := b.tiles[from]
+		for to = from + 1; to < len(b.tiles) && b.tiles[to].With == first.With; {
+			to++
+		}
+		if first.Last && h.merges(first) {
+			rows := transfer.Range{From: first.rows().From, To: b.tiles[to-1].rows().To}
+			h.dev.Convert(b.pass.Compute, h.output(first, rows), h.merged(first, rows))
+		}
+	}
+	return nil
+}
+
+// arguments returns how a tile is attended to.
+func (h *HeadLoop) arguments(t *tile) kernels.AttentionArgs {
+	p, rows := t.pass, t.rows()
 	firstHead, lastHead := t.Head.From*p.Group, t.Head.To*p.Group
+	out := h.output(t, rows)
+	if h.merges(t) {
+		out = h.merged(t, rows)
+	}
 	args := kernels.AttentionArgs{
 		Q:       p.Query.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
-		Out:     p.Output.RowRange(rows.From, rows.To).ColRange(firstHead*p.HeadDim, lastHead*p.HeadDim),
+		Out:     out,
 		LSE:     p.LSE.RowRange(firstHead, lastHead).ColRange(rows.From, rows.To),
 		Group:   p.Group,
 		HeadDim: p.HeadDim,
 		Scale:   p.Scale,
 		SoftCap: p.SoftCap,
 		Merge:   !t.First,
+		KV:      t.past,
+		Causal:  t.Last,
 	}
-	out := args.Out
-	merging := !(t.First && t.Last) && h.partial.Data != nil
-	if merging {
-		// Rounding at every merge would lose what merging in f32 does not.
-		all := t.sharing()
-		args.Out = kernels.Matrix(h.partial.Data, kernels.F32, all.Len(), out.Cols).RowRange(rows.From-all.From, rows.To-all.From)
+	if t.Local {
+		args.Window, args.KV = h.plain.Local.Window, h.recent(t)
 	}
-	if t.slot != nil {
-		p.Compute.Wait(t.slot.Filled)
+	if t.Last {
+		args.KV = append(args.KV, h.own(t)...)
 	}
-	var err error
-	h.time.Around(p.Compute, transfer.Compute, t, func() {
-		if h.encodes() && t.Token.Len() > 0 {
-			if err = h.decode(t); err != nil {
-				return
-			}
-			h.giveBack(t) // the copy is all that is attended to
-		}
-		if t.Local {
-			args.Window = h.plain.Local.Window
-			t.past = h.recent(t)
-		}
-		args.KV, args.Causal = t.past, t.Last
-		if t.Last {
-			args.KV = append(args.KV, h.own(t)...)
-		}
-		h.dev.Attention(p.Compute, []kernels.AttentionArgs{args})
-		if mass, ok := h.mass(t); ok {
-			h.dev.AttentionMass(p.Compute, mass, args)
-		}
-		if merging && t.Last {
-			h.dev.Convert(p.Compute, out, args.Out)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	h.giveBack(t)
-	if h.encodes() || t.Local {
-		p.Compute.Record(h.attended[t.Layer%2])
-	}
-	return emit(Attended{t})
+	return args
+}
+
+// merges reports whether a tile is one of several of the same heads whose results are
+// merged in f32: rounding at every merge would lose what that does not.
+func (h *HeadLoop) merges(t *tile) bool { return !(t.First && t.Last) && h.partial.Data != nil }
+
+// output returns where the attention of rows goes in the end.
+func (h *HeadLoop) output(t *tile, rows transfer.Range) kernels.Tensor {
+	width := t.pass.Group * t.pass.HeadDim
+	return t.pass.Output.RowRange(rows.From, rows.To).ColRange(t.Head.From*width, t.Head.To*width)
+}
+
+// merged returns where the attention of rows is merged that share the tile's past.
+func (h *HeadLoop) merged(t *tile, rows transfer.Range) kernels.Tensor {
+	all, cols := t.sharing(), t.Head.Len()*t.pass.Group*t.pass.HeadDim
+	return kernels.Matrix(h.partial.Data, kernels.F32, all.Len(), cols).RowRange(rows.From-all.From, rows.To-all.From)
 }
 
 // own returns what only the segment of a tile attends to: the pass's own keys and
@@ -130,11 +164,11 @@ func (h *HeadLoop) mass(t *tile) (kernels.Tensor, bool) {
 	return t.sequence().Mass(t.Layer, t.Head.From, t.Head.To, tokens)
 }
 
-// giveBack gives a tile's slot back, once what reads it has been enqueued.
-func (h *HeadLoop) giveBack(t *tile) {
-	if t.slot != nil {
-		t.pass.Compute.Record(t.slot.Free)
-		h.ring.Return(t.slot)
-		t.slot = nil
+// giveBack gives the slot of tiles back, once what reads it has been enqueued.
+func (h *HeadLoop) giveBack(b *bundle) {
+	if b.slot != nil {
+		b.pass.Compute.Record(b.slot.Free)
+		h.ring.Return(b.slot)
+		b.slot = nil
 	}
 }

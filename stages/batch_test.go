@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"headinfer/model"
+	"headinfer/transfer"
 )
 
 // TestSegmentsOfAPassDoNotMix runs texts of different lengths in one pass, a
@@ -48,7 +49,11 @@ func TestSegmentsOfAPassDoNotMix(t *testing.T) {
 				}
 				batch = append(batch, model.Segment{Sequence: together, Tokens: ids[shape.past:]})
 			}
+			before := len(e.timeline.Spans())
 			got := forward(t, e, batch...)
+			if n := copiesIn(e.timeline.Spans()[before:]); method == "layer-wise" && n != e.Checkpoint.Config.Layers {
+				t.Errorf("the two texts' caches came to the device in %d copies, not one for each of the %d layers", n, e.Checkpoint.Config.Layers)
+			}
 			for i := range want {
 				for j := range want[i] {
 					if d := got[i][j] - want[i][j]; d > tolerance || d < -tolerance {
@@ -73,4 +78,13 @@ func forward(t *testing.T, e *Engine, segments ...model.Segment) [][]float32 {
 		t.Fatal(err)
 	}
 	return logits
+}
+
+func copiesIn(spans []transfer.Span) (n int) {
+	for _, s := range spans {
+		if s.Track == transfer.CopyIn {
+			n++
+		}
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package stages
 import (
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/stages/journal"
 	"headinfer/stages/table"
 )
 
@@ -19,8 +20,10 @@ func (o *csvOptions) Check() []config.OptionError {
 
 func (o *csvOptions) output() (path string, journaled bool) { return localPath(o.Path, o.State), true }
 
+func (o *csvOptions) journal() journal.Options { return journalOf(o.Path, o.Order, "csv") }
+
 func (o *csvOptions) writes() string { return o.Path }
 
 func newCSV(e *Engine, o *csvOptions) (graph.Sink[*Answer], error) {
-	return newTableSink(e, o.Path, o.State, o.Order, table.NewCSV)
+	return newTableSink(e, o, o.Path, table.NewCSV)
 }

@@ -46,6 +46,10 @@ func (o *directoryOptions) output() (path string, journaled bool) {
 	return filepath.Clean(localPath(o.index(), o.State)), true
 }
 
+func (o *directoryOptions) journal() journal.Options {
+	return journalOf(o.index(), "completion", "directory of "+o.Extension)
+}
+
 func (o *directoryOptions) writes() string {
 	return strings.TrimRight(o.Path, `/\`) + "/*" + o.Extension
 }
@@ -65,8 +69,7 @@ func newDirectory(e *Engine, o *directoryOptions) (graph.Sink[*Answer], error) {
 		err = os.MkdirAll(o.Path, 0o755)
 	}
 	if err == nil {
-		local, _ := o.output()
-		d.journal, err = e.Journal(local, journal.Options{})
+		d.journal, err = e.openJournal(o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("option path: %w", err)

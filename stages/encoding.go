@@ -101,7 +101,7 @@ func (h *HeadLoop) encode(t *tile, move mover) error {
 		pieces = pieces[1:]
 	}
 	h.dev.QuantizeKV(h.copyOut, encoded, pieces)
-	h.store(t, past, encoded, move)
+	h.write(t, past, encoded, move)
 	h.move(h.dev.CopyWithin, place.TokenRange(0, all-full), own.TokenRange(cut, own.Tokens))
 	return nil
 }

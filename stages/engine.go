@@ -51,17 +51,21 @@ type counts struct {
 	answers, answerTokens       atomic.Int64
 	prefillTokens, decodeTokens atomic.Int64
 	prefill, decode             atomic.Int64 // nanoseconds
+	decodeHost                  atomic.Int64 // of decode, without waiting for the device
 	longest                     atomic.Int64 // tokens of the longest sequence
 }
 
-// add counts a pass over some tokens, of texts of which the longest now has so many.
-func (c *counts) add(kind transfer.PassKind, tokens int, took time.Duration, longest int) {
-	sum, time := &c.decodeTokens, &c.decode
+// add counts a pass over some tokens, of texts of which the longest now has so many. It
+// took some time, of which the host waited for the device.
+func (c *counts) add(kind transfer.PassKind, tokens int, took, waited time.Duration, longest int) {
 	if kind == transfer.Prefill {
-		sum, time = &c.prefillTokens, &c.prefill
+		c.prefillTokens.Add(int64(tokens))
+		c.prefill.Add(int64(took))
+	} else {
+		c.decodeTokens.Add(int64(tokens))
+		c.decode.Add(int64(took))
+		c.decodeHost.Add(int64(took - waited))
 	}
-	sum.Add(int64(tokens))
-	time.Add(int64(took))
 	if n := int64(longest); n > c.longest.Load() {
 		c.longest.Store(n)
 	}

@@ -16,6 +16,8 @@ import (
 // may keep a journal.
 type outputOptions interface {
 	output() (path string, journaled bool)
+	// journal is what its journal is told of the output.
+	journal() journal.Options
 }
 
 // inputOptions are options of a source that reads files.
@@ -210,6 +212,13 @@ type Output struct {
 	ID        string // the stage's
 	Path      string
 	Journaled bool // there is a journal beside it
+	journal   journal.Options
+}
+
+// Look says what a run with some journal options would find of an output.
+func (o Output) Look(opt journal.Options) (journal.Standing, error) {
+	opt.Form, opt.Elsewhere = o.journal.Form, o.journal.Elsewhere
+	return journal.Look(o.Path, opt)
 }
 
 // Outputs lists where a pipeline's answers go.
@@ -218,7 +227,7 @@ func Outputs(p *config.Pipeline) []Output {
 	for _, e := range p.Documents {
 		if o, ok := e.Options.(outputOptions); ok {
 			path, journaled := o.output()
-			all = append(all, Output{e.ID, path, journaled})
+			all = append(all, Output{e.ID, path, journaled, o.journal()})
 		}
 	}
 	return all

@@ -3,6 +3,7 @@ package stages
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"headinfer/kernels"
 	"headinfer/model"
@@ -57,16 +58,33 @@ func (h *HeadLoop) slots() int {
 	return h.ring.Slots()
 }
 
+// bundleBytes is the most that tiles of several texts take together in a slot: where
+// each by itself is larger, neither their copies nor their launches cost less together.
+const bundleBytes = 64 << 20
+
+// together returns how many tokens of the past tiles may have that are attended to at
+// once.
+func (h *HeadLoop) together() int {
+	switch {
+	case h.encodes():
+		return 0 // there is place for one that is decoded
+	case !h.onHost:
+		return math.MaxInt
+	default:
+		return int(h.ring.SlotBytes() / h.shape.SlotBytes(h.cut.Group, 1))
+	}
+}
+
 // fit chooses the group for the tiles of a pass, and makes what they take hold
 // them: if there is room, for as long as the sequences are expected to get.
 func (h *HeadLoop) fit(p *model.Pass, pasts []transfer.Past) error {
-	past, goal, merges := 0, 0, false
+	past, goal, sum, merges := 0, 0, 0, false
 	for _, these := range pasts {
 		sequence := p.Segments[these.Segments.From].Sequence
 		if these.Branched {
 			sequence, merges = sequence.Base(), true
 		}
-		past, goal = max(past, these.Tokens), max(goal, sequence.Goal())
+		past, goal, sum = max(past, these.Tokens), max(goal, sequence.Goal()), sum+sequence.Goal()
 	}
 	free := h.dev.Ledger().Left()
 	for _, b := range h.buffers() {
@@ -82,6 +100,14 @@ func (h *HeadLoop) fit(p *model.Pass, pasts []transfer.Past) error {
 	group := int64(h.cut.Group)
 	if group*whole.sum(h.slots()) <= free {
 		need = whole
+	}
+	// Short texts may come together, if there is room.
+	if len(pasts) > 1 && h.onHost && !h.encodes() {
+		all := need
+		all.slot = h.shape.SlotBytes(1, min(h.cut.Longest(sum), int(bundleBytes/h.shape.SlotBytes(h.cut.Group, 1))))
+		if all.slot > need.slot && group*all.sum(h.slots()) <= free {
+			need = all
+		}
 	}
 	err := h.take(need, group)
 	if short := (*kernels.BudgetError)(nil); h.onHost && errors.As(err, &short) {

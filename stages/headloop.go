@@ -64,15 +64,23 @@ type headPass struct {
 type layerProgress struct {
 	projected chan struct{} // closed when its queries and new KV are enqueued
 	enqueued  chan struct{} // closed when all of its tiles have left the loop
-	left      atomic.Int64  // tiles that have not
+	left      atomic.Int64  // bundles that have not
 }
 
-// tile is what flows through the loop.
+// tile is one of a pass.
 type tile struct {
 	transfer.Tile
 	pass *headPass
 	past []kernels.KV // the tile's keys and values, on the device
-	slot *transfer.Slot
+}
+
+// bundle is what flows through the loop: tiles of a layer and of the same heads, of
+// one segment or of several that are attended to at once.
+type bundle struct {
+	pass  *headPass
+	layer int
+	tiles []*tile
+	slot  *transfer.Slot // where all of them are, if they came from the host
 }
 
 // sequence is that of the tile's segment.
@@ -91,19 +99,35 @@ func (t *tile) sharing() transfer.Range {
 	return transfer.Range{From: t.pass.Rows[t.With.From].From, To: t.pass.Rows[t.With.To-1].To}
 }
 
-// SpanName names the tile in traces.
-func (t *tile) SpanName() string { return t.String() }
+// bytes returns the bytes of the bundle's past.
+func (b *bundle) bytes(shape transfer.Shape) (sum int64) {
+	for _, t := range b.tiles {
+		sum += shape.SlotBytes(t.Head.Len(), t.Token.Len())
+	}
+	return sum
+}
 
-// The tile between the stages of the loop.
+// String names the bundle as its first tile is named, and says how many more there are.
+func (b *bundle) String() string {
+	if len(b.tiles) == 1 {
+		return b.tiles[0].String()
+	}
+	return fmt.Sprintf("%s and %d more", b.tiles[0], len(b.tiles)-1)
+}
+
+// SpanName names the bundle in traces.
+func (b *bundle) SpanName() string { return b.String() }
+
+// The tiles between the stages of the loop, bundle by bundle.
 type (
-	// Planned is a tile whose turn comes.
-	Planned struct{ *tile }
-	// Fetched is a tile whose keys and values are on their way to the device.
-	Fetched struct{ *tile }
-	// Attended is a tile whose attention is enqueued.
-	Attended struct{ *tile }
-	// Stored is a tile that is done with.
-	Stored struct{ *tile }
+	// Planned are tiles whose turn comes.
+	Planned struct{ *bundle }
+	// Fetched are tiles whose keys and values are on their way to the device.
+	Fetched struct{ *bundle }
+	// Attended are tiles whose attention is enqueued.
+	Attended struct{ *bundle }
+	// Stored are tiles that are done with.
+	Stored struct{ *bundle }
 )
 
 // headEnds are the types at the open ends of the heads level.
@@ -130,6 +154,9 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostM
 	}
 	if err := h.check(); err != nil {
 		return nil, errors.Join(fmt.Errorf("heads: %w", err), run.Close())
+	}
+	if !h.onHost {
+		time.Still()
 	}
 	h.run = run
 	ctx, stop := context.WithCancelCause(context.Background())
@@ -249,18 +276,18 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		return err
 	}
 	pass := &headPass{Pass: p, pasts: pasts, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
-	tiles := h.cut.Tiles(h.shape, pasts)
+	bundles := transfer.Bundles(h.cut.Tiles(h.shape, pasts), h.together())
 	for i := range pass.layers {
 		pass.layers[i].projected = make(chan struct{})
 		pass.layers[i].enqueued = make(chan struct{})
 	}
-	for _, t := range tiles {
-		pass.layers[t.Layer].left.Add(1)
+	for _, tiles := range bundles {
+		pass.layers[tiles[0].Layer].left.Add(1)
 	}
 	h.pass = pass
 	go func() {
-		for _, t := range tiles {
-			if err := h.run.Send(ctx, Planned{&tile{Tile: t, pass: pass}}); err != nil {
+		for _, tiles := range bundles {
+			if err := h.run.Send(ctx, Planned{newBundle(pass, tiles)}); err != nil {
 				pass.fed <- err
 				return
 			}
@@ -268,6 +295,14 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		pass.fed <- nil
 	}()
 	return nil
+}
+
+func newBundle(pass *headPass, tiles []transfer.Tile) *bundle {
+	b := &bundle{pass: pass, layer: tiles[0].Layer}
+	for _, t := range tiles {
+		b.tiles = append(b.tiles, &tile{Tile: t, pass: pass})
+	}
+	return b
 }
 
 // pastsOf returns what the segments of a pass attend to: those that have branched
@@ -335,11 +370,11 @@ func (h *HeadLoop) broken() error {
 
 // drain takes what has left the loop.
 func (h *HeadLoop) drain(item any) error {
-	t, ok := item.(Stored)
+	b, ok := item.(Stored)
 	if !ok {
 		return fmt.Errorf("heads: a %T came out of the loop", item)
 	}
-	l := &t.pass.layers[t.Layer]
+	l := &b.pass.layers[b.layer]
 	if l.left.Add(-1) == 0 {
 		close(l.enqueued)
 	}

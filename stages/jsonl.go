@@ -43,6 +43,8 @@ func (o *jsonlOptions) output() (path string, journaled bool) {
 	return localPath(o.Path, o.State), o.Mode == "resume" && !o.special()
 }
 
+func (o *jsonlOptions) journal() journal.Options { return journalOf(o.Path, o.Order, "jsonl") }
+
 func (o *jsonlOptions) writes() string { return o.Path }
 
 // special reports whether the path is a device or a pipe, in whose place a
@@ -85,7 +87,7 @@ func (s *jsonl) open(o *jsonlOptions) error {
 	if o.Mode == "resume" {
 		err := reach(o.Path)
 		if err == nil {
-			s.journal, err = s.engine.Journal(localPath(o.Path, o.State), journal.Options{Ordered: o.Order == "input"})
+			s.journal, err = s.engine.openJournal(o)
 		}
 		return err
 	}

@@ -127,8 +127,15 @@ func (s *toNATS) Consume(ctx context.Context, in *Answer) error { return s.desk.
 // Finish waits until the server has all answers.
 func (s *toNATS) Finish(context.Context) error { return s.desk.settled() }
 
-// Close gives back documents without answers, for other machines.
-func (s *toNATS) Close() error { return s.desk.close() }
+// Close gives back documents without answers, for other machines. It fails if an answer
+// could not be sent, as Finish does, which is not called in a run that was interrupted.
+func (s *toNATS) Close() error {
+	err, failed := s.desk.close(), s.desk.settled()
+	if err == nil {
+		return failed // as it is: who has told it does not tell it again
+	}
+	return errors.Join(failed, err)
+}
 
 // natsPairs refuses one end of a queue without the other: documents would be
 // given out again for ever, or answers have nowhere to go.

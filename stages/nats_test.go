@@ -3,7 +3,6 @@ package stages
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 // TestSentDocument sends documents through the queue's encoding: what comes out
 // is what went in, in value and in type, since prompts print it.
 func TestSentDocument(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	r, _ := seeded(t)
 	text := func() string {
 		b := make([]byte, r.IntN(20)) // not UTF-8, most of the time
 		for i := range b {
@@ -61,6 +60,9 @@ func TestSentDocument(t *testing.T) {
 	// A field of Document that is not sent would be lost.
 	if n := reflect.TypeFor[Document]().NumField(); n != 7 {
 		t.Errorf("Document has %d fields; send the new one, and count it here", n)
+	}
+	if _, err := decodeDocument([]byte{0x80}); err == nil { // an empty map
+		t.Error("a document without an id was read")
 	}
 	if _, err := (sentDocument{Document: &Document{ID: "\xff"}}).encode(); err == nil {
 		t.Error("an id that is not UTF-8 was sent")

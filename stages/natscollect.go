@@ -52,6 +52,7 @@ func (s *Submission) Collect(ctx context.Context, emit func(*Answer) error) erro
 			if err != nil {
 				return err
 			}
+			r.Data = nil // it may wait for its document
 			if err := s.take(ctx, &parcel{a, r}, emit); err != nil {
 				return err
 			}

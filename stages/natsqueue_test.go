@@ -211,6 +211,10 @@ func TestDeskBreaks(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("it takes documents all the same")
 	}
+	d.users++ // so that the queue stays open
+	if err := (&toNATS{d}).Close(); !errors.Is(err, failed) {
+		t.Errorf("an answer that was not sent, at the end: %v", err)
+	}
 	// Two documents that would have the same answers do not end it.
 	d = newDesk(d.options, q, w)
 	for _, sent := range []sentDocument{{Document: &Document{ID: "a", Questions: []string{"?", "?"}}}, {Document: &Document{ID: "a#2"}}} {

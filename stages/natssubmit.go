@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -113,17 +114,19 @@ func (s *Submission) Counts() SubmissionCounts {
 }
 
 // Run submits what before gives, as Submit takes it, and has after write what
-// Collect gives it. Without a depth after is only closed.
+// Collect gives it. Without a depth after is only closed. The error is the first failure,
+// joined with a *graph.LateError of each part whose sinks failed after it.
 func (s *Submission) Run(ctx context.Context, before, after *graph.Run) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.ctx, s.fatal = ctx, cancel
 	ended := make(chan struct{})
+	var afterErr error
 	if s.options.Depth > 0 {
 		go func() {
 			defer close(ended)
-			if err := after.Run(ctx); err != nil {
-				cancel(err)
+			if afterErr = after.Run(ctx); afterErr != nil {
+				cancel(afterErr)
 			}
 		}()
 	} else {
@@ -133,15 +136,22 @@ func (s *Submission) Run(ctx context.Context, before, after *graph.Run) error {
 		}
 		close(ended)
 	}
-	if err := before.Run(ctx); err != nil {
-		cancel(err)
+	beforeErr := before.Run(ctx)
+	if beforeErr != nil {
+		cancel(beforeErr)
 	}
 	s.sending.Wait()
 	s.mu.Lock()
 	s.read = true
 	s.mu.Unlock()
 	<-ended
-	return context.Cause(ctx) // the first failure
+	err := context.Cause(ctx) // the first failure
+	for _, part := range []error{beforeErr, afterErr} {
+		if late, ok := errors.AsType[*graph.LateError](part); ok && !errors.Is(err, late) {
+			err = errors.Join(err, late)
+		}
+	}
+	return err
 }
 
 // Submit puts a document into the queue, unless all its answers are there.

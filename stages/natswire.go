@@ -96,6 +96,9 @@ func decodeDocument(b []byte) (s sentDocument, err error) {
 		}
 		s.Skip = append(s.Skip, int(number))
 	}
+	if s.ID == "" {
+		return s, errors.New("the queue's message has a document without an id")
+	}
 	return s, nil
 }
 

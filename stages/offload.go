@@ -50,54 +50,82 @@ func newOffload(loop headEnv, o *offloadOptions) (graph.Stage[Attended, Stored],
 	return &offload{loop}, nil
 }
 
-// Process enqueues the copy of the pass's own keys and values of the tile's
-// heads: with the last tile of these heads, once a pass.
+// Process enqueues the copies of the pass's own keys and values of the tiles'
+// heads: with the last tile of a segment and of these heads, once a pass.
 func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) error) (err error) {
-	h, t := o.loop, in.tile
-	set := t.Layer % 2
-	if t.Last {
-		branch := t.sequence().Base() != nil
-		move := mover(h.dev.CopyWithin)
-		if h.onHost && !branch {
-			move = h.dev.CopyOut
+	h, b := o.loop, in.bundle
+	set := b.layer % 2
+	if b.tiles[0].Last { // then all are
+		ready := h.projected[set]
+		if b.tiles[0].Local || h.encodes() {
+			ready = h.attended[set]
 		}
-		switch {
-		case t.Local:
-			h.copyOut.Wait(h.attended[set])
-			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keepRecent(t) })
-		case h.encodes() && !branch:
-			h.copyOut.Wait(h.attended[set])
-			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { err = h.encode(t, move) })
-			if err != nil {
-				return err
+		h.copyOut.Wait(ready)
+		h.time.Around(h.copyOut, transfer.CopyOut, b, func() {
+			var within moves
+			for _, t := range b.tiles {
+				if err = h.store(t, &within); err != nil {
+					return
+				}
 			}
-		default:
-			h.copyOut.Wait(h.projected[set])
-			h.time.Around(h.copyOut, transfer.CopyOut, t, func() { h.keep(t, move) })
+			h.dev.Scatter(h.copyOut, within.to, within.from)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	// The last of these stands for all of the layer's.
 	h.copyOut.Record(h.kept[set])
-	return emit(Stored{t})
+	return emit(Stored{b})
+}
+
+// moves are copies within the device that are enqueued together.
+type moves struct{ to, from []kernels.Tensor }
+
+// add is a mover that enqueues nothing yet.
+func (m *moves) add(_ kernels.Stream, to, from kernels.Tensor) {
+	m.to, m.from = append(m.to, to), append(m.from, from)
+}
+
+// store enqueues what becomes of the pass's own keys and values of a tile, but for
+// plain copies within the device, which it adds to others.
+func (h *HeadLoop) store(t *tile, within *moves) error {
+	branch := t.sequence().Base() != nil
+	away := h.onHost && !branch
+	switch {
+	case t.Local:
+		h.keepRecent(t, within.add)
+	case h.encodes() && !branch:
+		move := mover(h.dev.CopyWithin)
+		if away {
+			move = h.dev.CopyOut
+		}
+		return h.encode(t, move)
+	case away:
+		h.keep(t, h.dev.CopyOut)
+	default:
+		h.keep(t, within.add)
+	}
+	return nil
 }
 
 // keep enqueues the copies of a tile's own keys and values as they are.
 func (h *HeadLoop) keep(t *tile, move mover) {
 	rows, past := t.pass.Rows[t.Segment], t.pass.Past[t.Segment]
 	from := t.pass.NewKV(t.Layer).HeadRange(t.Head.From, t.Head.To).TokenRange(rows.From, rows.To)
-	h.store(t, past, from, move)
+	h.write(t, past, from, move)
 }
 
 // keepRecent enqueues the copies of what a layer with a window keeps of the
 // pass's own keys and values. Attention must have read what lies there.
-func (h *HeadLoop) keepRecent(t *tile) {
+func (h *HeadLoop) keepRecent(t *tile, move mover) {
 	rows, sequence := t.pass.Rows[t.Segment], t.sequence()
 	end := sequence.Tokens() + rows.Len()
 	kept := min(rows.Len(), h.plain.Local.Seen(end))
 	from := t.pass.NewKV(t.Layer).TokenRange(rows.To-kept, rows.To)
 	at := 0
 	for _, to := range sequence.Recent(t.Layer, end-kept, end) {
-		h.move(h.dev.CopyWithin, to, from.TokenRange(at, at+to.Tokens))
+		h.move(move, to, from.TokenRange(at, at+to.Tokens))
 		at += to.Tokens
 	}
 }
@@ -105,9 +133,9 @@ func (h *HeadLoop) keepRecent(t *tile) {
 // mover is one of a device's copies.
 type mover func(s kernels.Stream, dst, src kernels.Tensor)
 
-// store enqueues the copies of keys and values to where the cache has the tokens
+// write enqueues the copies of keys and values to where the cache has the tokens
 // from past on.
-func (h *HeadLoop) store(t *tile, past int, from kernels.KV, move mover) {
+func (h *HeadLoop) write(t *tile, past int, from kernels.KV, move mover) {
 	at, sequence := 0, t.sequence()
 	for _, to := range sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+from.Tokens) {
 		h.move(move, to, from.TokenRange(at, at+to.Tokens))

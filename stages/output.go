@@ -99,6 +99,34 @@ func packed(ctx context.Context, path string, format func(dst io.Writer, records
 	}
 }
 
+// journalOf is what the journal of an output is told of it: its form says what is made
+// of the records, but for their order.
+func journalOf(path, order, form string) journal.Options {
+	if order == "input" {
+		form += " in the order of the input"
+	}
+	return journal.Options{Form: form, Ordered: order == "input", Elsewhere: uploaded(path)}
+}
+
+// uploaded returns what finds out whether an object is still what was uploaded, which is
+// kept beside the journal; nil where the path is no object's.
+func uploaded(path string) func(output string) error {
+	if !storage.IsObject(path) {
+		return nil
+	}
+	return func(output string) error {
+		file, err := os.Open(output)
+		if err != nil {
+			return err
+		}
+		what, err := storage.Differs(context.Background(), path, file)
+		if err = errors.Join(err, file.Close()); err != nil || what == "" {
+			return err
+		}
+		return fmt.Errorf("%s, which was complete, %s (%w); upload %s again, which is what was there, or start over with --restart", path, what, journal.ErrDamaged, output)
+	}
+}
+
 // tableSink keeps answers in a journal, and makes a table of them when all are
 // there.
 type tableSink struct {
@@ -108,11 +136,11 @@ type tableSink struct {
 	table   func(io.Writer, []table.Column) (table.Writer, error)
 }
 
-func newTableSink(e *Engine, path, state, order string, write func(io.Writer, []table.Column) (table.Writer, error)) (*tableSink, error) {
+func newTableSink(e *Engine, o outputOptions, path string, write func(io.Writer, []table.Column) (table.Writer, error)) (*tableSink, error) {
 	s := &tableSink{engine: e, path: path, table: write}
 	err := reach(path)
 	if err == nil {
-		s.journal, err = e.Journal(localPath(path, state), journal.Options{Ordered: order == "input"})
+		s.journal, err = e.openJournal(o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("option path: %w", err)

@@ -5,6 +5,7 @@ import (
 
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/stages/journal"
 	"headinfer/stages/storage"
 	"headinfer/stages/table"
 )
@@ -28,10 +29,14 @@ func (o *parquetOptions) output() (path string, journaled bool) {
 	return localPath(o.Path, o.State), true
 }
 
+func (o *parquetOptions) journal() journal.Options {
+	return journalOf(o.Path, o.Order, "parquet, "+o.Compression)
+}
+
 func (o *parquetOptions) writes() string { return o.Path }
 
 func newParquet(e *Engine, o *parquetOptions) (graph.Sink[*Answer], error) {
-	return newTableSink(e, o.Path, o.State, o.Order, func(w io.Writer, columns []table.Column) (table.Writer, error) {
+	return newTableSink(e, o, o.Path, func(w io.Writer, columns []table.Column) (table.Writer, error) {
 		return table.NewParquet(w, columns, o.Compression)
 	})
 }

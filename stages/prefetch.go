@@ -5,6 +5,7 @@ import (
 
 	"headinfer/config"
 	"headinfer/graph"
+	"headinfer/kernels"
 	"headinfer/transfer"
 )
 
@@ -21,43 +22,63 @@ func newPrefetch(loop headEnv, o *prefetchOptions) (graph.Stage[Planned, Fetched
 	return &prefetch{loop}, nil
 }
 
-// Process enqueues the copies of a tile.
+// Process enqueues the copies of tiles.
 func (p *prefetch) Process(ctx context.Context, in Planned, emit func(Fetched) error) error {
-	t := in.tile
-	if t.Token.Len() == 0 {
-		return emit(Fetched{t})
+	h, b := p.loop, in.bundle
+	bytes := b.bytes(h.shape)
+	if bytes == 0 {
+		return emit(Fetched{b})
 	}
-	h := p.loop
+	if !h.onHost {
+		for _, t := range b.tiles {
+			t.past = h.held(t)
+		}
+		return emit(Fetched{b})
+	}
+	var err error
+	if b.slot, err = h.ring.Take(ctx); err != nil {
+		return err
+	}
+	h.copyIn.Wait(b.slot.Free)
+	h.time.Around(h.copyIn, transfer.CopyIn, b, func() {
+		var taken int64
+		for _, t := range b.tiles {
+			if t.Token.Len() == 0 {
+				continue
+			}
+			var place kernels.KV
+			if place, err = b.slot.View(h.shape, taken, t.Head.Len(), t.Token.Len()); err != nil {
+				return
+			}
+			taken += h.shape.SlotBytes(t.Head.Len(), t.Token.Len())
+			h.fetch(place, h.held(t))
+			t.past = []kernels.KV{place}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	h.copyIn.Record(b.slot.Filled)
+	h.moved.In.Add(bytes)
+	return emit(Fetched{b})
+}
+
+// held returns where the cache has a tile's past.
+func (h *HeadLoop) held(t *tile) []kernels.KV {
 	sequence := t.sequence()
 	if base := sequence.Base(); base != nil {
 		sequence = base
 	}
-	sources := sequence.View(t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
-	if !h.onHost {
-		t.past = sources
-		return emit(Fetched{t})
+	return sequence.View(t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
+}
+
+// fetch enqueues the copies of keys and values to one place.
+func (h *HeadLoop) fetch(place kernels.KV, sources []kernels.KV) {
+	at := 0
+	for _, src := range sources {
+		dst := place.TokenRange(at, at+src.Tokens)
+		h.dev.CopyIn(h.copyIn, dst.Keys(), src.Keys())
+		h.dev.CopyIn(h.copyIn, dst.Values(), src.Values())
+		at += src.Tokens
 	}
-	slot, err := h.ring.Take(ctx)
-	if err != nil {
-		return err
-	}
-	t.slot = slot
-	place, err := slot.View(h.shape, t.Head.Len(), t.Token.Len())
-	if err != nil {
-		return err
-	}
-	h.copyIn.Wait(slot.Free)
-	h.time.Around(h.copyIn, transfer.CopyIn, t, func() {
-		at := 0
-		for _, src := range sources {
-			dst := place.TokenRange(at, at+src.Tokens)
-			h.dev.CopyIn(h.copyIn, dst.Keys(), src.Keys())
-			h.dev.CopyIn(h.copyIn, dst.Values(), src.Values())
-			at += src.Tokens
-		}
-	})
-	h.copyIn.Record(slot.Filled)
-	h.moved.In.Add(h.shape.SlotBytes(t.Head.Len(), t.Token.Len()))
-	t.past = append(t.past, place)
-	return emit(Fetched{t})
 }

@@ -108,7 +108,7 @@ func (p *prefill) admit(ctx context.Context) error {
 		switch {
 		case idle && p.sharing == nil && p.waiting == nil && p.inbox.Ended():
 			return nil
-		case !idle && p.full && !p.eased(), !idle && p.short && p.sharing == nil:
+		case !idle && p.full && !p.freed(), !idle && p.short && p.sharing == nil:
 			return nil
 		}
 		begin := p.next
@@ -131,14 +131,15 @@ func (p *prefill) admit(ctx context.Context) error {
 	}
 }
 
-// eased reports whether memory has come free since it was short.
-func (p *prefill) eased() bool {
+// freed reports whether memory has come free since it was called last.
+func (p *prefill) freed() bool {
 	select {
 	case <-p.engine.released:
 		p.full = false
+		return true
 	default:
+		return false
 	}
-	return !p.full
 }
 
 // next begins the next prompt, and reports whether there was one that could be.
@@ -158,20 +159,19 @@ func (p *prefill) next(ctx context.Context, wait bool) (bool, error) {
 	text.length = w.longest
 	text.expect(len(w.tokens), w.room)
 	p.engine.add(text)
+	w.text = text
+	var err error
 	if text.crowded() {
 		// What it could not get any more when it has begun would keep the others waiting as well.
-		if err := p.engine.claim(text, len(w.tokens)+w.room, p.most(len(w.tokens))); err != nil {
-			return false, err
-		}
-		w.whole = true
-	}
-	w.text = text
-	if !w.whole {
+		err = p.engine.claim(text, len(w.tokens)+w.room, p.most(len(w.tokens)))
+		w.whole = err == nil
+	} else {
 		// What it takes of the device it takes now, so that those that come know what is left.
-		if err := p.fit(w, len(p.piece(w))); err != nil {
-			text.discard()
-			return false, err
-		}
+		err = p.fit(w, len(p.piece(w)))
+	}
+	if err != nil {
+		text.discard()
+		return false, err
 	}
 	p.waiting = nil
 	p.work = append(p.work, w)
@@ -276,12 +276,11 @@ func (p *prefill) enter(ctx context.Context, wait bool) (ok bool, err error) {
 // wait waits until some text gives its memory back. If there is none that will, it
 // returns why one is waited for.
 func (p *prefill) wait(ctx context.Context, why error) (err error) {
-	p.full = true
-	if p.eased() {
+	if p.freed() {
 		return nil
 	}
 	if !p.engine.texts.besides(p.texts()...) {
-		if p.eased() { // by the one that has just gone
+		if p.freed() { // by the one that has just gone
 			return nil
 		}
 		return why

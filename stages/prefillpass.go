@@ -28,9 +28,9 @@ func (p *prefill) pass(ctx context.Context) error {
 		logits, err = p.read(ctx, works)
 	}
 	switch {
-	case noRoom(err) && (logits == nil || len(works) == 0):
+	case noRoom(err):
 		return p.wait(ctx, err)
-	case err != nil && !noRoom(err):
+	case err != nil:
 		return err
 	}
 	graph.Span(ctx, passName(works[0].text.ID, len(works)), start, time.Now())
@@ -39,29 +39,21 @@ func (p *prefill) pass(ctx context.Context) error {
 
 // given goes on with texts of which a pass has read a piece.
 func (p *prefill) given(ctx context.Context, works []*work, logits [][]float32) error {
-	var kept []func() error
-	for i, w := range works {
+	for _, w := range works {
 		w.done += len(p.piece(w))
 		if o := p.engine.Observer; o != nil {
 			o.Prefill(w.text.ID, w.done, len(w.tokens))
 		}
+	}
+	for i, w := range works {
 		if w.done < len(w.tokens) {
 			continue
 		}
-		finish := func() error { return p.finish(ctx, w, nil) }
-		if len(w.branches) == 0 {
-			finish = func() error { return p.finish(ctx, w, logits[i]) }
+		last := logits[i]
+		if len(w.branches) > 0 {
+			last = nil // its questions go on from here
 		}
-		if p.snapshots != nil { // keeping one takes time, which others need not wait for
-			kept = append(kept, finish)
-			continue
-		}
-		if err := finish(); err != nil {
-			return err
-		}
-	}
-	for _, finish := range kept {
-		if err := finish(); err != nil {
+		if err := p.finish(ctx, w, last); err != nil {
 			return err
 		}
 	}

@@ -78,6 +78,12 @@ func (e *Engine) Journal(path string, opt journal.Options) (*journal.Journal, er
 	return j, nil
 }
 
+// openJournal is Journal for a sink's options.
+func (e *Engine) openJournal(o outputOptions) (*journal.Journal, error) {
+	path, _ := o.output()
+	return e.Journal(path, o.journal())
+}
+
 // Begin discards what Corpus.Restart says is to be discarded. It is called when all
 // stages are built, and so all outputs are this run's, and before any of them runs.
 func (e *Engine) Begin() error {

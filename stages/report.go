@@ -22,6 +22,7 @@ type Report struct {
 	DecodeSteps   int64         `json:"decode_steps"` // the first token of an answer takes none
 	Prefill       time.Duration `json:"prefill_ns"`
 	Decode        time.Duration `json:"decode_ns"`
+	DecodeHost    time.Duration `json:"decode_host_ns"` // of that, without waiting for the device
 	Longest       int           `json:"longest_tokens"`
 	Memory        kernels.Usage `json:"device_memory"`
 	// Standard is what the longest text would take on the device with the
@@ -49,7 +50,8 @@ func (e *Engine) Report() Report {
 		PromptTokens: e.counts.prefillTokens.Load(), DecodeSteps: e.counts.decodeTokens.Load(),
 		Answers: e.counts.answers.Load(), AnswerTokens: e.counts.answerTokens.Load(),
 		Prefill: time.Duration(e.counts.prefill.Load()), Decode: time.Duration(e.counts.decode.Load()),
-		Longest: longest, Memory: usage,
+		DecodeHost: time.Duration(e.counts.decodeHost.Load()),
+		Longest:    longest, Memory: usage,
 		Standard: m.Memory(plan.Standard(), longest, longest),
 		MovedIn:  e.loop.moved.In.Load(), MovedOut: e.loop.moved.Out.Load(),
 		Copying: overlap.Copy, HiddenShare: overlap.HiddenShare(),

@@ -272,7 +272,7 @@ func (e *Engine) read(ctx context.Context, kind transfer.PassKind, batch []readi
 		}
 		r.text.Tokens = append(r.text.Tokens, r.tokens...)
 	}
-	e.counts.add(kind, tokens, time.Since(start), longest.To)
+	e.counts.add(kind, tokens, time.Since(start), e.decoder.Waited(), longest.To)
 	return logits, nil
 }
 

@@ -20,7 +20,7 @@ type Ring struct {
 	home   chan *Slot
 }
 
-// Slot is a place for one tile.
+// Slot is a place for a tile, or for several that are there together.
 type Slot struct {
 	data  unsafe.Pointer
 	bytes int64
@@ -94,7 +94,8 @@ func (r *Ring) Release() {
 	}
 }
 
-// View lays out heads × tokens of a shape in the slot: K first, then V.
-func (s *Slot) View(shape Shape, heads, tokens int) (kernels.KV, error) {
-	return shape.Tile(s.data, s.bytes, heads, tokens)
+// View lays out heads × tokens of a shape in the slot, after so many bytes that
+// are taken: K first, then V.
+func (s *Slot) View(shape Shape, taken int64, heads, tokens int) (kernels.KV, error) {
+	return shape.Tile(unsafe.Add(s.data, taken), s.bytes-taken, heads, tokens)
 }

@@ -104,49 +104,81 @@ type Past struct {
 }
 
 // Tiles lists the tiles of one pass in the order in which they are attended
-// to: by layer, past, head group, tokens, and segment if the past is branched.
+// to: by layer, head group, past, tokens, and segment if the past is branched.
 func (c Cut) Tiles(shape Shape, pasts []Past) []Tile {
 	var tiles []Tile
 	for layer := range shape.Layers {
-		for _, past := range pasts {
-			if shape.local(layer) {
+		if shape.local(layer) {
+			for _, past := range pasts {
 				for s := past.Segments.From; s < past.Segments.To; s++ {
 					tiles = append(tiles, Tile{
 						Segment: s, With: past.Segments, Layer: layer, Head: Range{0, shape.KVHeads}, First: true, Last: true, Local: true,
 					})
 				}
-				continue
 			}
-			window, all := c.tokens(c.Keep, past.Tokens), c.tokens(Keep{}, past.Tokens)
-			for head := 0; head < shape.KVHeads; {
-				// Heads of one tile are of one kind.
-				full, heads := c.full(layer, head), Range{head, head + 1}
-				for heads.To < min(head+c.Group, shape.KVHeads) && c.full(layer, heads.To) == full {
-					heads.To++
-				}
-				head = heads.To
-				tokens := window
-				if full {
-					tokens = all
-				}
-				if past.Branched && past.Tokens == 0 {
-					tokens = nil
-				}
-				for i, r := range tokens {
-					tiles = append(tiles, Tile{
-						Segment: past.Segments.From, With: past.Segments, Layer: layer, Head: heads, Token: r,
-						First: i == 0, Last: i == len(tokens)-1 && !past.Branched,
-					})
-				}
-				for s := past.Segments.From; past.Branched && s < past.Segments.To; s++ {
-					tiles = append(tiles, Tile{
-						Segment: s, With: past.Segments, Layer: layer, Head: heads, First: len(tokens) == 0, Last: true,
-					})
-				}
+			continue
+		}
+		for _, heads := range c.groups(shape, layer) {
+			keep := c.Keep
+			if c.full(layer, heads.From) {
+				keep = Keep{}
+			}
+			for _, past := range pasts {
+				tiles = append(tiles, c.tiles(keep, past, Tile{Segment: past.Segments.From, With: past.Segments, Layer: layer, Head: heads})...)
 			}
 		}
 	}
 	return tiles
+}
+
+// groups divides a layer's heads into those of one tile, which are of one kind.
+func (c Cut) groups(shape Shape, layer int) (groups []Range) {
+	for head := 0; head < shape.KVHeads; {
+		heads := Range{head, head + 1}
+		for heads.To < min(head+c.Group, shape.KVHeads) && c.full(layer, heads.To) == c.full(layer, head) {
+			heads.To++
+		}
+		groups = append(groups, heads)
+		head = heads.To
+	}
+	return groups
+}
+
+// tiles are those of a past like the given one, of which they are parts.
+func (c Cut) tiles(keep Keep, past Past, like Tile) (tiles []Tile) {
+	tokens := c.tokens(keep, past.Tokens)
+	if past.Branched && past.Tokens == 0 {
+		tokens = nil
+	}
+	for i, r := range tokens {
+		t := like
+		t.Token, t.First, t.Last = r, i == 0, i == len(tokens)-1 && !past.Branched
+		tiles = append(tiles, t)
+	}
+	for s := past.Segments.From; past.Branched && s < past.Segments.To; s++ {
+		t := like
+		t.Segment, t.First, t.Last = s, len(tokens) == 0, true
+		tiles = append(tiles, t)
+	}
+	return tiles
+}
+
+// Bundles puts tiles that follow each other together if they can be attended to at
+// once: the last ones of several segments, of the same layer and heads. Of the past,
+// a bundle has at most some tokens, or one tile.
+func Bundles(tiles []Tile, tokens int) (bundles [][]Tile) {
+	var sum int
+	for i, t := range tiles {
+		sum += t.Token.Len()
+		if i > 0 && t.Last && tiles[i-1].Last && t.Layer == tiles[i-1].Layer && t.Head == tiles[i-1].Head && sum <= tokens {
+			last := &bundles[len(bundles)-1]
+			*last = tiles[i-len(*last) : i+1 : i+1]
+			continue
+		}
+		bundles = append(bundles, tiles[i:i+1:i+1])
+		sum = t.Token.Len()
+	}
+	return bundles
 }
 
 // tokens cuts what is kept of a past into the tiles' ranges.

@@ -53,6 +53,40 @@ func TestTilesInOrder(t *testing.T) {
 	}
 }
 
+// TestBundles puts tiles of several texts together, but never more tokens than there is
+// place for, nor tiles of other heads, nor some that others have to follow.
+func TestBundles(t *testing.T) {
+	shape := Shape{Layers: 1, KVHeads: 2, HeadDim: 8}
+	branched := Past{Segments: Range{0, 2}, Tokens: 5, Branched: true}
+	for _, c := range []struct {
+		name   string
+		cut    Cut
+		pasts  []Past
+		tokens int
+		want   string
+	}{
+		{"all", Cut{Group: 2}, apart(3, 4, 5), 12, "0 1 2"},
+		{"as many as fit", Cut{Group: 2}, apart(3, 4, 5), 11, "0 1|2"},
+		{"one that does not fit", Cut{Group: 2}, apart(3, 9, 1, 2), 5, "0|1|2 3"},
+		{"heads by themselves", Cut{Group: 1}, apart(3, 4), 12, "0 1|0 1"},
+		{"spans before their last", Cut{Group: 2, Span: 4}, apart(9, 2, 3), 12, "0|0|0 1 2"},
+		{"nothing held", Cut{Group: 2}, apart(0, 0, 5, 0), 0, "0 1|2|3"},
+		{"branches", Cut{Group: 2}, append([]Past{branched}, Past{Segments: Range{2, 3}, Tokens: 4}), 4, "0|0 1 2"},
+	} {
+		var got []string
+		for _, b := range Bundles(c.cut.Tiles(shape, c.pasts), c.tokens) {
+			var of []string
+			for _, tile := range b {
+				of = append(of, fmt.Sprint(tile.Segment))
+			}
+			got = append(got, strings.Join(of, " "))
+		}
+		if s := strings.Join(got, "|"); s != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, s, c.want)
+		}
+	}
+}
+
 func TestAdaptiveGroupsShrinkAsTheContextGrows(t *testing.T) {
 	shape := Shape{Layers: 32, KVHeads: 8, HeadDim: 128, DType: 2 /* f16 */}
 	const budget = 8 << 30

@@ -290,3 +290,26 @@ func BenchmarkTimeline(b *testing.B) {
 		})
 	}
 }
+
+// TestStill notes nothing where nothing is to be measured, and all where spans are kept.
+func TestStill(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		dev := cpu.Open(0, 1)
+		line := NewTimeline(dev, keep)
+		line.Still()
+		ran, s := 0, dev.NewStream("s")
+		for range 2 {
+			line.Around(s, CopyIn, Tile{}, func() { ran++ })
+			if err := s.Synchronize(); err != nil {
+				t.Fatal(err)
+			}
+			line.Settle()
+		}
+		if spans := len(line.Spans()); ran != 2 || keep != (line.Overlap().Copy > 0) || keep != (spans == 2) {
+			t.Errorf("keeping spans: %t: %d of 2 pieces of work ran, %d spans, %v of copying", keep, ran, spans, line.Overlap().Copy)
+		}
+		if err := dev.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -49,6 +49,7 @@ not used. A row is one method at one context; what does not fit in memory is a
 row without figures, and the bench goes on.
 
 Times are medians: of prefills over --repeats, of decode steps over all tokens.
+"host" is how much of a step the host itself took, enqueueing while the device works.
 A prefill takes the memory of its cache as it goes, and its time is included.
 Limits come from what this device was measured to copy, compute and read, just
 before, each alone. Methods with chunk: none read the prompt in one piece,

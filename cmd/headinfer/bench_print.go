@@ -44,7 +44,7 @@ func (r *benchReport) print(w io.Writer) error {
 // times is the table of speeds, limits and copies.
 func (r *benchReport) times() table {
 	t := table{
-		{"", "", "", "", "prefill", "", "of", "copies", "decode", "slowest", "of", "copied", "copies"},
+		{"", "", "", "", "prefill", "", "of", "copies", "decode", "host", "of", "copied", "copies"},
 		{"method", "context", "chunk", "tile", "s", "tokens/s", "limit", "hidden", "ms", "ms", "limit", "GB/s", "hidden"},
 	}
 	for _, row := range r.Rows {
@@ -63,7 +63,7 @@ func (r *benchReport) times() table {
 		if d.In > 0 {
 			copied = number(d.InRate / 1e9)
 		}
-		t = append(t, append(cells, number(1e3*d.Seconds), number(1e3*d.Slowest), reached(d.Limit), copied, percent(d.Hidden)))
+		t = append(t, append(cells, number(1e3*d.Seconds), number(1e3*d.Host), reached(d.Limit), copied, percent(d.Hidden)))
 	}
 	return t
 }

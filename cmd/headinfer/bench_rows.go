@@ -97,12 +97,16 @@ type benchPhase struct {
 	In      int64   `json:"in_bytes"` // moved to the device
 	Out     int64   `json:"out_bytes"`
 	InRate  float64 `json:"in_bytes_per_second"`
-	// Copying is how long the pass's copies ran, to and from the host or within
-	// the device. Hidden is which part of that the device computed meanwhile;
-	// nil if nothing was moved to or from the host.
-	Copying float64     `json:"copying_seconds"`
-	Hidden  *float64    `json:"copying_hidden_share,omitempty"`
-	Limit   *benchLimit `json:"limit,omitempty"`
+	// Copying is how long the copies of a cache on the host ran, to and from the host
+	// or within the device; without --trace, 0 for one on the device. Hidden is which
+	// part of that the device computed meanwhile; nil if nothing was moved to or from
+	// the host.
+	Copying float64  `json:"copying_seconds"`
+	Hidden  *float64 `json:"copying_hidden_share,omitempty"`
+	// Host is what the host took for a decode step without waiting for the device, which
+	// works meanwhile: what bounds a step if it is as long as the step; 0 for a prefill.
+	Host  float64     `json:"host_seconds,omitempty"`
+	Limit *benchLimit `json:"limit,omitempty"`
 }
 
 // benchLimit is the least that a phase can take, by the rates.
@@ -135,6 +139,7 @@ type benchSample struct {
 type work struct {
 	in, out         int64 // bytes
 	copying, hidden time.Duration
+	host            time.Duration // of decode steps
 }
 
 // since returns the work between two reports of an engine.
@@ -145,6 +150,7 @@ func since(before, after stages.Report) work {
 		in: after.MovedIn - before.MovedIn, out: after.MovedOut - before.MovedOut, copying: copying,
 		// Shares are rounded, so the difference may miss its bounds by a hair.
 		hidden: min(max(time.Duration(hidden(after)-hidden(before)), 0), copying),
+		host:   after.DecodeHost - before.DecodeHost,
 	}
 }
 
@@ -157,6 +163,7 @@ func phase(times []time.Duration, tokens int, w work) *benchPhase {
 	p := &benchPhase{
 		Seconds: median, Slowest: times[n-1].Seconds(), Tokens: float64(tokens) / median,
 		In: w.in / n, Out: w.out / n, InRate: float64(w.in/n) / median, Copying: w.copying.Seconds() / float64(n),
+		Host: w.host.Seconds() / float64(n),
 	}
 	if w.in+w.out > 0 && w.copying > 0 {
 		share := float64(w.hidden) / float64(w.copying)
@@ -198,4 +205,5 @@ func (w *work) add(more work) {
 	w.out += more.out
 	w.copying += more.copying
 	w.hidden += more.hidden
+	w.host += more.host
 }

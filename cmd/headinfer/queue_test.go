@@ -139,7 +139,7 @@ func TestQueueScores(t *testing.T) {
 	if _, err := q.Create(t.Context(), begun, false); err != nil {
 		t.Fatal(err)
 	}
-	working = spawn(t, dir, "work")
+	working = spawn(t, dir, "work", "p") // by name, as it may be complete before the worker looks
 	if stdout, stderr, code := headinfer(t, dir, "submit", "p.yaml"); code != 0 || !strings.Contains(stdout, "is complete") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
@@ -189,7 +189,8 @@ func TestQueueInterrupted(t *testing.T) {
 	interrupt(working, "go to other workers")
 	interrupt(submitting, "submitting again writes their answers")
 	submitting = spawn(t, dir, "submit", "p.yaml")
-	eventually(t, func() bool { _, _, code := headinfer(t, dir, "work"); return code == 0 && submitting.ended() })
+	// By name, as it may be complete before submit has ended.
+	eventually(t, func() bool { _, _, code := headinfer(t, dir, "work", "p"); return code == 0 && submitting.ended() })
 	if code := submitting.ends(t, patience); code != exitDeadLetters {
 		t.Errorf("exit code %d: %s", code, &submitting.out)
 	}

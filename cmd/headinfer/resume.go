@@ -40,7 +40,7 @@ func (r *resumption) look(p *pipeline) ([]journal.Status, error) {
 			all = false
 			continue
 		}
-		s, err := journal.Look(o.Path, opt)
+		s, err := o.Look(opt)
 		if err != nil {
 			return nil, err
 		}

@@ -127,13 +127,19 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	figures.stop() // it asks the engine, which is closed next
 	s = &summary{Report: engine.Report(), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
 	if err != nil && ctx.Err() != nil {
-		interrupted := errors.New("interrupted; finished answers are kept, and running again goes on from there")
-		if late, ok := errors.AsType[*graph.LateError](err); ok {
-			interrupted = fmt.Errorf("interrupted, and the last finished answers are not kept: %w; running again goes on from what is", late)
-		}
-		err = &exitError{exitInterrupted, interrupted}
+		err = brokenOff(err, "finished answers are kept, and running again goes on from there",
+			"the last finished answers are not kept", "running again goes on from what is")
 	}
 	return s, err
+}
+
+// brokenOff is the error of a run that was interrupted: what is then, or what is lost
+// and what is then, where the last finished answers were not taken.
+func brokenOff(err error, then, lost, thenLost string) error {
+	if late, ok := errors.AsType[*graph.LateError](err); ok {
+		return &exitError{exitInterrupted, fmt.Errorf("interrupted, and %s: %w; %s", lost, late, thenLost)}
+	}
+	return &exitError{exitInterrupted, errors.New("interrupted; " + then)}
 }
 
 // deadLetters lists documents that could not be processed, one JSON object a line.

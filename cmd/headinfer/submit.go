@@ -193,7 +193,8 @@ func (s *submission) submit(ctx context.Context, q *queue.Queue, record queue.Re
 	report = &submitted{Run: run.Name, SubmissionCounts: job.Counts(), Seconds: time.Since(start).Seconds(), Waited: !s.noWait}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		err = &exitError{exitInterrupted, errors.New("interrupted; the workers go on, and submitting again writes their answers")}
+		err = brokenOff(err, "the workers go on, and submitting again writes their answers",
+			"the last answers are not written", "the workers go on, and submitting again writes all of them")
 	case err == nil && !s.noWait:
 		err = run.Complete(ctx)
 	}

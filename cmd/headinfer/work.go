@@ -151,7 +151,8 @@ func (w *worker) process(ctx context.Context, record queue.Record, p *pipeline, 
 	figures.stop()
 	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: int(failed.Load())}
 	if err != nil && ctx.Err() != nil {
-		err = &exitError{exitInterrupted, errors.New("interrupted; the documents at hand go to other workers")}
+		err = brokenOff(err, "the documents at hand go to other workers",
+			"the last finished answers did not reach the queue", "their documents go to other workers, with those at hand")
 	}
 	return s, err
 }

@@ -70,6 +70,17 @@ func (d *Device) CopyWithin(s kernels.Stream, dst, src kernels.Tensor) {
 	copyTensor(s, "copy within", dst, src)
 }
 
+// Scatter copies device to device.
+func (d *Device) Scatter(s kernels.Stream, dst, src []kernels.Tensor) {
+	if len(dst) != len(src) {
+		d.fail(fmt.Errorf("scatter: %d copies to %d places", len(src), len(dst)))
+		return
+	}
+	for i := range src {
+		copyTensor(s, "scatter", dst[i], src[i])
+	}
+}
+
 // Embed decodes the rows that ids name, and scales them.
 func (d *Device) Embed(s kernels.Stream, out, table kernels.Tensor, ids []int32, scale float32) {
 	compute(s, "embed", func(*Device) error {

@@ -28,6 +28,35 @@ func testCopies(t *testing.T, b *bench) {
 	}
 }
 
+// testScatter copies pieces of several shapes, more of one than a launch takes, from
+// and to odd places: every element arrives, and nothing beside it is touched.
+func testScatter(t *testing.T, b *bench) {
+	const rows, cols = 64, 301
+	x := b.normal(rows * cols)
+	from, to := b.put(x, rows, cols), b.empty(rows, cols)
+	var dst, src []kernels.Tensor
+	want := poison(rows * cols)
+	for i := range 40 {
+		shape := [3]int{3, 4 * i, 4*i + 4} // of 20 in a row: rows, and columns from and to
+		if i >= 20 {
+			shape = [3]int{1 + i%3, 100 + 5*(i-20), 100 + 5*(i-20) + 1 + i%5}
+		}
+		at, place := b.rand.IntN(rows-3), 3*(i%20) // apart from the others by rows or columns
+		src = append(src, from.RowRange(at, at+shape[0]).ColRange(shape[1], shape[2]))
+		dst = append(dst, to.RowRange(place, place+shape[0]).ColRange(shape[1], shape[2]))
+		for r := range shape[0] {
+			copy(want[(place+r)*cols+shape[1]:(place+r)*cols+shape[2]], x[(at+r)*cols+shape[1]:])
+		}
+	}
+	b.dev.Scatter(b.stream, dst, src)
+	got := b.read(to)
+	for i := range want {
+		if got[i] != want[i] && (got[i] == got[i] || want[i] == want[i]) {
+			t.Fatalf("row %d column %d is %g, want %g", i/cols, i%cols, got[i], want[i])
+		}
+	}
+}
+
 // testStreams moves a value from one stream to another and back many times:
 // without the events' order, some copy would read what is not there yet.
 func testStreams(t *testing.T, b *bench) {

@@ -11,15 +11,7 @@ import (
 )
 
 // opened opens a file, and closes it if it could.
-func opened(path string) func() error {
-	return func() error {
-		f, err := Open(path)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	}
-}
+func opened(path string) func() error { return hostile.Opened(Open, path) }
 
 func TestOpenWhatIsNoFile(t *testing.T) {
 	for _, odd := range hostile.Odds {

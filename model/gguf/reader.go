@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+
+	"headinfer/internal/shorten"
 )
 
 // reader walks the bytes before the tensors' data. what and index, key and
@@ -38,19 +40,10 @@ func (r *reader) place() string {
 	}
 	s := fmt.Sprintf("%s %d", r.what, r.index)
 	if r.name != "" {
-		s += fmt.Sprintf(", %s %q", label, shorten(r.name))
+		s += fmt.Sprintf(", %s %q", label, shorten.Text(r.name))
 	}
 	if r.element >= 0 {
 		s += fmt.Sprintf(", element %d", r.element)
-	}
-	return s
-}
-
-// shorten keeps a damaged file's megabytes of name out of an error.
-func shorten(s string) string {
-	const most = 120
-	if len(s) > most {
-		return s[:most] + "…"
 	}
 	return s
 }

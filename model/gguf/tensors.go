@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"headinfer/internal/shorten"
 	"headinfer/kernels"
 	"headinfer/model/tensor"
 )
@@ -135,7 +136,7 @@ func (r *reader) checkOverlap(entries []entry) error {
 		if before.offset+uint64(before.size) > e.offset {
 			r.enter("tensor", e.index)
 			r.name = e.Name
-			return r.damaged(e.at, "the data begins inside that of tensor %d, %q; the file is damaged", before.index, shorten(before.Name))
+			return r.damaged(e.at, "the data begins inside that of tensor %d, %q; the file is damaged", before.index, shorten.Text(before.Name))
 		}
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"unicode/utf8"
+
+	"headinfer/internal/shorten"
 )
 
 // Unmarshal is json.Unmarshal for a whole file. Unlike that it refuses text that
@@ -45,7 +47,7 @@ func explain(err error, size int) error {
 	case errors.As(err, &typ):
 		what := "it"
 		if typ.Field != "" {
-			what = Shorten(typ.Field)
+			what = shorten.Text(typ.Field)
 		}
 		return fmt.Errorf("at byte %d of %d: %s is %s, and must be %s", typ.Offset, size, what, found(typ.Value), wanted(typ.Type))
 	}
@@ -81,7 +83,7 @@ func found(value string) string {
 	switch kind {
 	case "number":
 		if number != "" {
-			return "the number " + Shorten(number)
+			return "the number " + shorten.Text(number)
 		}
 	case "array":
 		return "a list"
@@ -113,19 +115,6 @@ func wanted(t reflect.Type) string {
 		return wanted(t.Elem())
 	}
 	return "an object"
-}
-
-// Shorten keeps a damaged file's megabytes out of an error: text of more than 120
-// bytes ends before the rune that would not fit, and in "…".
-func Shorten(s string) string {
-	end := 120
-	if len(s) <= end {
-		return s
-	}
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "…"
 }
 
 // Repeated returns the first of some keys that the outermost object has twice with

@@ -2,10 +2,8 @@ package jsonfile
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 func TestUnmarshal(t *testing.T) {
@@ -78,21 +76,6 @@ func TestRepeated(t *testing.T) {
 	for _, text := range []string{"", `{"a": `, `{"a"`} {
 		if _, err := Repeated([]byte(text), keys); err == nil {
 			t.Errorf("%q is no JSON, and no error", text)
-		}
-	}
-}
-
-func TestShorten(t *testing.T) {
-	for range 200 {
-		in := strings.Repeat("a", rand.IntN(5)) + strings.Repeat([]string{"a", "é", "世", "🙂", "\xff"}[rand.IntN(5)], rand.IntN(150))
-		out := Shorten(in)
-		switch kept, cut := strings.CutSuffix(out, "…"); {
-		case len(in) <= 120 && out != in:
-			t.Errorf("%q of %d bytes became %q", in, len(in), out)
-		case len(in) > 120 && (!cut || !strings.HasPrefix(in, kept) || len(kept) > 120 || len(kept) < 117):
-			t.Errorf("%q became %q", in, out)
-		case utf8.ValidString(in) && !utf8.ValidString(out):
-			t.Errorf("%q was cut inside a rune: %q", in, out)
 		}
 	}
 }

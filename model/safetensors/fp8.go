@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"headinfer/internal/shorten"
 	"headinfer/kernels"
 	"headinfer/model/tensor"
 )
@@ -96,7 +97,7 @@ func (s *Set) scalesOf(e *entry) (scales, error) {
 		return found, nil
 	}
 	return scales{}, e.wrong(ErrUnsupported, "fp8 without scales: there is neither %q nor %q; download the model again, or convert the tensor to BF16",
-		shorten(e.Name)+"_scale_inv", shorten(e.Name)+"_scale")
+		shorten.Text(e.Name)+"_scale_inv", shorten.Text(e.Name)+"_scale")
 }
 
 // scales are a matrix's scales.

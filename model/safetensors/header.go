@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"headinfer/internal/shorten"
 	"headinfer/kernels"
 	"headinfer/model/tensor"
 )
@@ -33,7 +34,7 @@ type entry struct {
 
 // wrong is an error of what the header says of the tensor.
 func (e *entry) wrong(kind error, format string, args ...any) error {
-	return &FileError{e.file, e.at, fmt.Sprintf("tensor %q", shorten(e.Name)), fmt.Sprintf(format, args...), kind}
+	return &FileError{e.file, e.at, fmt.Sprintf("tensor %q", shorten.Text(e.Name)), fmt.Sprintf(format, args...), kind}
 }
 
 // parse reads one file and returns its tensors in the order of their bytes.
@@ -52,7 +53,7 @@ func parse(name string, data []byte) ([]entry, error) {
 		if key == keyMetadata {
 			return doc.metadata()
 		}
-		doc.place = fmt.Sprintf("tensor %q", shorten(key))
+		doc.place = fmt.Sprintf("tensor %q", shorten.Text(key))
 		e, err := doc.entry()
 		if err != nil {
 			return err
@@ -139,7 +140,7 @@ func (d *document) entry() (entry, error) {
 	var ok bool
 	if e.DType, ok = dtypes[dtype]; !ok {
 		if e.fp8, ok = fp8Formats[dtype]; !ok {
-			return e, &FileError{d.file, d.at(), d.place, fmt.Sprintf("dtype %s is not read, only F32, F16, BF16, F8_E4M3 and F8_E5M2; convert the tensor to one of these", shorten(dtype)), ErrUnsupported}
+			return e, &FileError{d.file, d.at(), d.place, fmt.Sprintf("dtype %s is not read, only F32, F16, BF16, F8_E4M3 and F8_E5M2; convert the tensor to one of these", shorten.Text(dtype)), ErrUnsupported}
 		}
 		e.DType = decodedFP8
 	}
@@ -169,7 +170,7 @@ func place(name string, entries []entry, data []byte, start int) ([]entry, error
 		fail := func(format string, args ...any) ([]entry, error) { return nil, e.wrong(ErrDamaged, format, args...) }
 		switch {
 		case e.from < end:
-			return fail("data_offsets [%d %d] overlap the tensor %q, which ends at %d; the file is damaged", e.from, e.to, shorten(entries[i-1].Name), end)
+			return fail("data_offsets [%d %d] overlap the tensor %q, which ends at %d; the file is damaged", e.from, e.to, shorten.Text(entries[i-1].Name), end)
 		case e.from > end:
 			return fail("data_offsets [%d %d] leave %d bytes before them that are no tensor's; the file is damaged", e.from, e.to, e.from-end)
 		case e.to > len(body):

@@ -15,15 +15,7 @@ import (
 )
 
 // opened opens a checkpoint, and closes it if it could.
-func opened(path string) func() error {
-	return func() error {
-		s, err := Open(path)
-		if err != nil {
-			return err
-		}
-		return s.Close()
-	}
-}
+func opened(path string) func() error { return hostile.Opened(Open, path) }
 
 func TestOpenWhatIsNoFile(t *testing.T) {
 	shard := raw(`{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}`, 2)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"headinfer/internal/shorten"
 )
 
 // document walks a JSON object that is not trusted. The standard decoder lets
@@ -82,7 +84,7 @@ func (d *document) object(field func(key string) error) error {
 			return d.damaged("found %s where a key belongs; the file is damaged", describe(t))
 		}
 		if seen[key] {
-			return d.damaged("the key %q occurs twice; the file is damaged, or its writer is wrong", shorten(key))
+			return d.damaged("the key %q occurs twice; the file is damaged, or its writer is wrong", shorten.Text(key))
 		}
 		seen[key] = true
 		if err := field(key); err != nil {
@@ -156,20 +158,11 @@ func describe(t json.Token) string {
 	case nil:
 		return "null"
 	case string:
-		return fmt.Sprintf("the string %q", shorten(x))
+		return fmt.Sprintf("the string %q", shorten.Text(x))
 	case json.Number:
-		return "the number " + shorten(x.String())
+		return "the number " + shorten.Text(x.String())
 	case json.Delim:
 		return fmt.Sprintf("%q", x.String())
 	}
 	return fmt.Sprint(t)
-}
-
-// shorten keeps a damaged file's megabytes of name out of an error.
-func shorten(s string) string {
-	const most = 120
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"headinfer/internal/shorten"
 	"headinfer/model/mapped"
 )
 
@@ -114,7 +115,7 @@ func (s *Set) openIndex(path string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		if _, ok := s.index[name]; !ok {
-			return &FileError{path, 0, fmt.Sprintf("tensor %q", shorten(name)),
+			return &FileError{path, 0, fmt.Sprintf("tensor %q", shorten.Text(name)),
 				fmt.Sprintf("the index says that %s holds it, and it does not; index and shards are of different models, so download the model again", shardOf[name]), ErrDamaged}
 		}
 	}
@@ -151,7 +152,7 @@ func parseIndex(path string, data []byte) (map[string]string, error) {
 				return err
 			}
 			if !beside(shard) {
-				return doc.damaged("tensor %q is given to the shard %q, and a shard must be a %s file beside the index; do not use an index that you do not trust", shorten(name), shorten(shard), extension)
+				return doc.damaged("tensor %q is given to the shard %q, and a shard must be a %s file beside the index; do not use an index that you do not trust", shorten.Text(name), shorten.Text(shard), extension)
 			}
 			shardOf[name] = shard
 			return nil

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"headinfer/internal/shorten"
 )
 
 // Sentinels that errors of FromJSON, FromGGUF and WithConfig wrap.
@@ -30,7 +32,7 @@ func shortened(format string, args []any) string {
 	const most = 300
 	for i, a := range args {
 		if text := fmt.Sprint(a); len(text) > most {
-			args[i] = text[:most] + "…"
+			args[i] = shorten.To(most, text)
 		}
 	}
 	return fmt.Sprintf(format, args...)

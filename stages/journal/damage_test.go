@@ -65,7 +65,7 @@ func TestDamage(t *testing.T) {
 		} else {
 			write(t, file, content)
 		}
-		j, err := Open(path, Options{Facts: []Fact{{Name: "n", Value: "1"}}})
+		j, err := begun(path, Options{Facts: []Fact{{Name: "n", Value: "1"}}})
 		if err != nil {
 			if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "--restart") {
 				t.Errorf("%s: the error is %v", what, err)
@@ -189,7 +189,7 @@ func TestComplete(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--restart") {
+		if _, err := begun(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--restart") {
 			t.Errorf("with %d bytes of %d: %v", len(changed), len(whole), err)
 		}
 	}

@@ -31,7 +31,7 @@
 // To finish, the state is marked as finishing; the output is made whole under a
 // temporary name and forced to disk where its format is not the records', and
 // renamed to PATH; the directory is forced to disk; the state is marked as
-// complete. Whichever of these a crash leaves undone, the next Open sees from the
+// complete. Whichever of these a crash leaves undone, the next Hold sees from the
 // files that are there and does again.
 //
 // Opening reads all of PATH.partial and of PATH.run and compares them with

@@ -108,10 +108,22 @@ func (f Fact) kept() fact {
 	return fact{f.Value, f.Input, strconv.QuoteToASCII(f.Key)}
 }
 
+// formFact is the name of the fact that Options.Form is kept as.
+const formFact = "output"
+
+// facts are all that must not change.
+func (o *Options) facts() []Fact {
+	if o.Form == "" {
+		return o.Facts
+	}
+	return append(o.Facts[:len(o.Facts):len(o.Facts)], Fact{Name: formFact, Value: o.Form})
+}
+
 // compareFacts compares the facts with those of the records, and keeps the new
 // ones.
 func (j *Journal) compareFacts() error {
-	found, err := j.differences(j.opt.Facts)
+	now := j.opt.facts()
+	found, err := j.differences(now)
 	if err != nil {
 		return j.describe(err)
 	}
@@ -120,6 +132,11 @@ func (j *Journal) compareFacts() error {
 	}
 	if !found.any && !found.newInput {
 		return nil
+	}
+	if found.form && j.state.Complete {
+		if err := j.reopen(); err != nil {
+			return err
+		}
 	}
 	next := j.state
 	// Or nobody would know, once they are kept, that there is something left to do.
@@ -133,7 +150,7 @@ func (j *Journal) compareFacts() error {
 			return err
 		}
 		next.FactSum = 0
-		for _, f := range j.opt.Facts {
+		for _, f := range now {
 			if f.Passing {
 				continue
 			}
@@ -160,6 +177,7 @@ type differences struct {
 	changes  []Change // those that matter to the records that there are
 	any      bool     // there are some, though they may not matter
 	newInput bool     // an input is new, or another than it was
+	form     bool     // the output is to be made otherwise
 }
 
 func (j *Journal) differences(now []Fact) (d differences, err error) {
@@ -191,6 +209,7 @@ func (j *Journal) differences(now []Fact) (d differences, err error) {
 				continue
 			}
 			d.any = true
+			d.form = d.form || f.Name == formFact
 			d.newInput = d.newInput || f.Input && !(there && was.Value == is.Value)
 			switch {
 			case f.Input && !there: // new files are no change

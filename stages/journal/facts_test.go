@@ -1,8 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +55,7 @@ func TestFacts(t *testing.T) {
 			}
 			closed(t, j)
 			look, lookErr := Look(path, Options{Facts: c.is})
-			j, err := Open(path, Options{Facts: c.is})
+			j, err := begun(path, Options{Facts: c.is})
 			if c.says == "" {
 				if err != nil || lookErr != nil {
 					t.Fatalf("refused: %v, %v", err, lookErr)
@@ -105,10 +108,10 @@ func TestFacts(t *testing.T) {
 	j := open(t, path, Options{Facts: many})
 	appendAll(t, j, r, "a")
 	closed(t, j)
-	if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "; 45 changes more; ") {
+	if _, err := begun(path, Options{}); err == nil || !strings.Contains(err.Error(), "; 45 changes more; ") {
 		t.Errorf("of 50 changes the error says %v", err)
 	}
-	if _, err := Open(path, Options{Facts: []Fact{{Name: "a"}, {Name: "a"}}}); err == nil {
+	if _, err := begun(path, Options{Facts: []Fact{{Name: "a"}, {Name: "a"}}}); err == nil {
 		t.Error("a fact twice")
 	}
 }
@@ -123,5 +126,63 @@ func TestLongChange(t *testing.T) {
 	}
 	if text := (Change{"prompt", "", long}).String(); len(text) > 300 || !utf8.ValidString(text) {
 		t.Errorf("%d bytes: %s", len(text), text)
+	}
+}
+
+// TestForm makes a complete output anew when its form changes, also where a process was
+// killed after that was accepted.
+func TestForm(t *testing.T) {
+	t.Parallel()
+	upper := func(dst *os.File, records io.Reader) error {
+		data, err := io.ReadAll(records)
+		if err == nil {
+			_, err = dst.Write(append([]byte("HEAD\n"), bytes.ToUpper(data)...))
+		}
+		return err
+	}
+	for _, records := range []int{0, 3} {
+		r, path := random(t), filepath.Join(t.TempDir(), "a")
+		j := open(t, path, Options{Form: "lower"})
+		for i := range records {
+			appendAll(t, j, r, fmt.Sprint("doc ", i))
+		}
+		if err := j.Finish(nil); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, j)
+		was := read(t, path)
+		if records > 0 { // else there is nothing that would be of both
+			_, err := begun(path, Options{Form: "upper"})
+			_, lookErr := Look(path, Options{Form: "upper"})
+			for _, err := range []error{err, lookErr} {
+				if _, changed := errors.AsType[*ChangedError](err); !changed || !strings.Contains(err.Error(), "output was lower and is upper") {
+					t.Errorf("another form: %v", err)
+				}
+			}
+		}
+		j = open(t, path, Options{Form: "upper", AcceptChanges: true})
+		if err := j.release(); err != nil { // as if killed
+			t.Fatal(err)
+		}
+		j.mu.Lock()
+		j.closed = true
+		j.mu.Unlock()
+		if read(t, path) != was {
+			t.Error("the output is another before it is whole")
+		}
+		j = open(t, path, Options{Form: "upper"})
+		if j.Records() != int64(records) || j.Done("doc 0") != (records > 0) {
+			t.Errorf("%d records", j.Records())
+		}
+		if err := j.Finish(upper); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, j)
+		if read(t, path) != "HEAD\n"+strings.ToUpper(was) || read(t, path+".records") != was {
+			t.Error("the output is not made anew")
+		}
+		if s, err := Look(path, Options{Form: "upper"}); err != nil || !s.Complete {
+			t.Errorf("%+v, %v", s, err)
+		}
 	}
 }

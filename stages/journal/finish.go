@@ -74,6 +74,9 @@ func (j *Journal) finish(convert func(dst *os.File, records io.Reader) error) er
 			return err
 		}
 	}
+	if err := j.removeLeftovers(); err != nil { // before the rename, after which nothing is left to do
+		return err
+	}
 	if err := rename(j.partial(), j.whole()); err != nil {
 		return err
 	}
@@ -81,9 +84,6 @@ func (j *Journal) finish(convert func(dst *os.File, records io.Reader) error) er
 		if err := removeIfThere(j.records()); err != nil {
 			return err
 		}
-	}
-	if err := j.removeLeftovers(); err != nil {
-		return err
 	}
 	j.state.Finishing, j.state.Complete = false, true
 	return j.save()

@@ -30,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 		if err := os.WriteFile(ballast, make([]byte, r.IntN(2<<20)), 0o644); err != nil && !errors.Is(err, syscall.ENOSPC) {
 			t.Fatal(err)
 		}
-		j, err := Open(path, Options{Restart: round%4 == 0})
+		j, err := begun(path, Options{Restart: round%4 == 0})
 		if err != nil {
 			if !errors.Is(err, syscall.ENOSPC) {
 				t.Fatal(err)
@@ -71,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		if j, err = Open(path, Options{}); err != nil {
+		if j, err = begun(path, Options{}); err != nil {
 			t.Fatalf("with room again: %v", err)
 		}
 		if n := int(j.Records()); n < done {

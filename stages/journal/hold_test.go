@@ -26,7 +26,7 @@ func TestHold(t *testing.T) {
 		return j
 	}
 	j = hold()
-	if _, err := Open(path, Options{}); !errors.Is(err, ErrBusy) {
+	if _, err := begun(path, Options{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("beside one that is held: %v", err)
 	}
 	if err := j.Append("c", line(r, "c")); err == nil || j.Done("a") || j.Has("a") || j.Earlier("a", 0) {
@@ -66,7 +66,7 @@ func TestRecordsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "continue with both files") {
+		if _, err := begun(path, Options{}); err == nil || !strings.Contains(err.Error(), "continue with both files") {
 			t.Errorf("the error is %v", err)
 		}
 	}

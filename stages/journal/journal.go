@@ -41,6 +41,12 @@ type Options struct {
 	// Ordered has Finish put the records in the order of their indexes, in
 	// place of that of Append.
 	Ordered bool
+	// Form is what Finish makes, such as csv: a fact like the others. If it has changed,
+	// and AcceptChanges, a complete output is made anew of its records.
+	Form string
+	// Elsewhere, if there is one, looks at what a complete output was copied to; its
+	// error is that of opening the output.
+	Elsewhere func(output string) error
 	// Failed, if there is one, counts the documents that this process could not
 	// answer. A run that is finished and lacks some is not complete.
 	Failed func() int64
@@ -69,22 +75,10 @@ type Journal struct {
 	stopped chan struct{}
 }
 
-// Open opens the run's state beside an output, and goes on where an earlier run
-// ended. The error is ErrBusy, ErrDamaged or *ChangedError, each with the path and
-// what to do, or one of the file system.
-func Open(path string, opt Options) (*Journal, error) {
-	j, err := Hold(path, opt)
-	if err != nil {
-		return nil, err
-	}
-	if err := j.Begin(); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return j, nil
-}
-
-// Hold is Open without its end, which is Begin: what Restart is to discard is there
-// until then, so that nothing is lost where another output of the run is refused.
+// Hold opens the run's state beside an output, to go on where an earlier run ended.
+// What Restart is to discard is there until Begin, so that nothing is lost where
+// another output of the run is refused. The error is ErrBusy, ErrDamaged or
+// *ChangedError, each with the path and what to do, or one of the file system.
 func Hold(path string, opt Options) (*Journal, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a rename would put a file in the link's place
@@ -220,6 +214,11 @@ func (j *Journal) settle() (err error) {
 		}
 		if _, err := os.Stat(j.path); err != nil {
 			return j.damaged(j.path, "which was complete, is missing")
+		}
+		if j.opt.Elsewhere != nil {
+			if err := j.opt.Elsewhere(j.path); err != nil {
+				return err
+			}
 		}
 		return removeIfThere(j.partial()) // of a process that had just begun to add to it
 	}

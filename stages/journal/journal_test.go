@@ -26,9 +26,20 @@ func line(r *rand.Rand, key string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"answer":%q}`, key, strings.Repeat("x", r.IntN(300)))
 }
 
+// begun opens the output of a run of its own.
+func begun(path string, opt Options) (*Journal, error) {
+	j, err := Hold(path, opt)
+	if err == nil {
+		if err = j.Begin(); err != nil {
+			err = errors.Join(err, j.Close())
+		}
+	}
+	return j, err
+}
+
 func open(t *testing.T, path string, opt Options) *Journal {
 	t.Helper()
-	j, err := Open(path, opt)
+	j, err := begun(path, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +231,7 @@ func TestBusy(t *testing.T) {
 		}
 	}
 	for _, restart := range []bool{false, true} {
-		_, err := Open(path, Options{Restart: restart})
+		_, err := begun(path, Options{Restart: restart})
 		if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 			t.Errorf("a second writer: %v", err)
 		}

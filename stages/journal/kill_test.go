@@ -47,7 +47,7 @@ func beKilled(path string) error {
 	if strings.HasSuffix(path, ".plain") {
 		convert = nil
 	}
-	j, err := Open(path, Options{Ordered: strings.HasSuffix(path, ".ordered")})
+	j, err := begun(path, Options{Ordered: strings.HasSuffix(path, ".ordered")})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(order, func(b *testing.B) {
 			for range b.N {
 				path := filepath.Join(b.TempDir(), "a.jsonl")
-				j, err := Open(path, Options{})
+				j, err := begun(path, Options{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -43,7 +43,7 @@ func BenchmarkMillion(b *testing.B) {
 					b.Fatal(err)
 				}
 				start = time.Now()
-				if j, err = Open(path, Options{}); err != nil {
+				if j, err = begun(path, Options{}); err != nil {
 					b.Fatal(err)
 				}
 				b.ReportMetric(time.Since(start).Seconds(), "open-s")

@@ -105,7 +105,7 @@ func ReadStatus(path string) (Status, error) {
 		return Status{}, err
 	}
 	var s Status
-	_, err := look(path, nil, func(j *Journal, _ differences) { s = j.status() })
+	_, err := look(path, Options{}, func(j *Journal, _ differences) { s = j.status() })
 	if !errors.Is(err, ErrBusy) {
 		return s, err
 	}
@@ -125,7 +125,7 @@ type Standing struct {
 }
 
 // Look says what opening an output with these options would find, and changes nothing.
-// The error is that of Open, *ChangedError included.
+// The error is that of Hold, *ChangedError included.
 func Look(path string, opt Options) (Standing, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
@@ -134,7 +134,7 @@ func Look(path string, opt Options) (Standing, error) {
 		return Standing{}, nil
 	}
 	var s Standing
-	found, err := look(path, opt.Facts, func(j *Journal, d differences) {
+	found, err := look(path, opt, func(j *Journal, d differences) {
 		s = Standing{Begun: true, Status: j.status()}
 		// A change matters to no record where there is none, and may make some.
 		s.Complete = s.Status.Complete && !d.newInput && !(d.any && s.Records == 0)
@@ -149,7 +149,7 @@ func Look(path string, opt Options) (Standing, error) {
 }
 
 // look reads a state without changing it.
-func look(path string, facts []Fact, then func(*Journal, differences)) (d differences, err error) {
+func look(path string, opt Options, then func(*Journal, differences)) (d differences, err error) {
 	j := &Journal{path: path}
 	defer func() { err = errors.Join(err, j.release()) }()
 	if err := j.lockState(true); err != nil {
@@ -158,7 +158,7 @@ func look(path string, facts []Fact, then func(*Journal, differences)) (d differ
 	if err := j.readState(); err != nil {
 		return d, j.describe(err)
 	}
-	if d, err = j.differences(facts); err != nil {
+	if d, err = j.differences(opt.facts()); err != nil {
 		return d, j.describe(err)
 	}
 	if j.state.Finishing { // by a process that was killed: if the last rename is done, so is all
@@ -169,6 +169,11 @@ func look(path string, facts []Fact, then func(*Journal, differences)) (d differ
 	if j.state.Complete {
 		if _, err := os.Stat(path); err != nil {
 			return d, j.damaged(path, "which was complete, is missing")
+		}
+		if opt.Elsewhere != nil {
+			if err := opt.Elsewhere(path); err != nil {
+				return d, err
+			}
 		}
 	}
 	then(j, d)

@@ -4,6 +4,7 @@ package hostile
 
 import (
 	"fmt"
+	"io"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
@@ -60,6 +61,17 @@ func Bounded(t testing.TB, fileBytes int64, open func() error) error {
 	case <-timeout.C:
 		t.Fatalf("it has not ended after %v", patience)
 		return nil
+	}
+}
+
+// Opened is for Bounded and Refused: it opens a path, and closes it if it could.
+func Opened[C io.Closer](open func(path string) (C, error), path string) func() error {
+	return func() error {
+		c, err := open(path)
+		if err != nil {
+			return err
+		}
+		return c.Close()
 	}
 }
 

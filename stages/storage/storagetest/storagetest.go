@@ -88,6 +88,13 @@ func (s *Server) put(key string, data []byte) string {
 	return tag
 }
 
+// Remove takes an object away.
+func (s *Server) Remove(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.objects, key)
+}
+
 // Get returns an object, nil if there is none.
 func (s *Server) Get(key string) []byte {
 	s.mu.Lock()
