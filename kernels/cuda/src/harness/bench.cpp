@@ -110,6 +110,7 @@ void benchmark(Rng& r) {
   decode(r, {BF16, 256, 1, 8, 2, {65536}, true, false, false, 0, 50}, limit);
   for (int headDim : {128, 256}) decode(r, {BF16, headDim, 1, 8, 4, {131072}, true, false, false, 4096, 0}, limit);
   benchmarkWeights(r, limit);
+  benchmarkLayers(r, limit);
   operators(r, limit);
   benchmarkCodes(limit);
   benchmarkMass(r);
