@@ -378,9 +378,7 @@ func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
 	qkv := d.qkv.RowRange(0, rows)
 	k, v := qkv.ColRange(width, width+kv), qkv.ColRange(width+kv, width+2*kv)
 	d.dev.RMSNorm(d.compute, normed, x, w.inputNorm, float32(c.NormEps), false)
-	d.dev.Linear(d.compute, p.Query, normed, w.q, false)
-	d.dev.Linear(d.compute, k, normed, w.k, false)
-	d.dev.Linear(d.compute, v, normed, w.v, false)
+	d.dev.Linear(d.compute, qkv, normed, []kernels.Tensor{w.q, w.k, w.v}, false)
 	cos, sin := d.table(l, rows)
 	d.dev.RotateSplit(d.compute, kernels.RotateArgs{
 		Q: p.Query, K: k, V: v, QBias: w.qBias, KBias: w.kBias, VBias: w.vBias,
@@ -398,8 +396,7 @@ func (d *Decoder) feedForward(w *layerWeights, rows int) {
 	gated := gateUp.ColRange(0, c.FFN)
 	d.add(x, normed, d.attended.RowRange(0, rows), w.o, w.afterAttention)
 	d.dev.RMSNorm(d.compute, normed, x, w.ffnNorm, float32(c.NormEps), false)
-	d.dev.Linear(d.compute, gateUp.ColRange(0, c.FFN), normed, w.gate, false)
-	d.dev.Linear(d.compute, gateUp.ColRange(c.FFN, 2*c.FFN), normed, w.up, false)
+	d.dev.Linear(d.compute, gateUp, normed, []kernels.Tensor{w.gate, w.up}, false)
 	d.dev.GLU(d.compute, gated, gateUp, c.Activation)
 	d.add(x, normed, gated, w.down, w.afterFFN)
 }
@@ -408,10 +405,10 @@ func (d *Decoder) feedForward(w *layerWeights, rows int) {
 // for that; normed is written over then.
 func (d *Decoder) add(x, normed, part, w, norm kernels.Tensor) {
 	if norm.Rows == 0 {
-		d.dev.Linear(d.compute, x, part, w, true)
+		d.dev.Linear(d.compute, x, part, []kernels.Tensor{w}, true)
 		return
 	}
-	d.dev.Linear(d.compute, normed, part, w, false)
+	d.dev.Linear(d.compute, normed, part, []kernels.Tensor{w}, false)
 	d.dev.RMSNorm(d.compute, x, normed, norm, float32(d.Config.NormEps), true)
 }
 
@@ -427,7 +424,7 @@ func (d *Decoder) logits(p *Pass) {
 		d.dev.Scatter(d.compute, places, last)
 		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
 		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps), false)
-		d.dev.Linear(d.compute, out, normed, d.weights.output, false)
+		d.dev.Linear(d.compute, out, normed, []kernels.Tensor{d.weights.output}, false)
 		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(d.host)), kernels.F32, n, c.Vocab), out)
 	})
 }

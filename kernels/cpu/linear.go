@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"headinfer/kernels"
 	"headinfer/kernels/cpu/simd"
@@ -19,69 +20,130 @@ const (
 	partsPerWorker = 4
 )
 
-// Linear multiplies by a weight in its own encoding.
-func (d *Device) Linear(s kernels.Stream, out, x, w kernels.Tensor, accumulate bool) {
+// Linear multiplies by weights in their own encodings. The rows of all of them
+// are shared out together.
+func (d *Device) Linear(s kernels.Stream, out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) {
 	compute(s, "linear", func(d *Device) error {
-		if err := want(x.Rows, w.Cols, map[string]kernels.Tensor{"x": x}); err != nil {
+		rows := 0
+		for _, one := range w {
+			if err := want(x.Rows, one.Cols, map[string]kernels.Tensor{"x": x}); err != nil {
+				return err
+			}
+			if !one.Contiguous() {
+				return fmt.Errorf("weight %s has gaps between its rows", one)
+			}
+			rows += one.Rows
+		}
+		if err := want(x.Rows, rows, map[string]kernels.Tensor{"out": out}); err != nil || len(w) == 0 {
 			return err
 		}
-		if err := want(x.Rows, w.Rows, map[string]kernels.Tensor{"out": out}); err != nil {
-			return err
+		if x.Rows > vectorRows {
+			return d.matrixLinear(out, x, w, accumulate)
 		}
-		if !w.Contiguous() {
-			return fmt.Errorf("weight %s has gaps between its rows", w)
+		for at := 0; len(w) > 0; {
+			n, next := together(w, x.Rows), at
+			for _, one := range w[:n] {
+				next += one.Rows
+			}
+			if err := d.vectorLinear(out.ColRange(at, next), x, w[:n], accumulate); err != nil {
+				return err
+			}
+			at, w = next, w[n:]
 		}
-		if x.Rows <= vectorRows {
-			return d.vectorLinear(out, x, w, accumulate)
-		}
-		return d.matrixLinear(out, x, w, accumulate)
+		return nil
 	})
 }
 
-func (d *Device) vectorLinear(out, x, w kernels.Tensor, accumulate bool) error {
+// together is how many weights, from the first on, are multiplied at once: x's rows
+// are laid out anew for each encoding, and there is room for vectorRows.
+func together(w []kernels.Tensor, rows int) int {
+	encodings := map[kernels.DType]bool{}
+	for i, one := range w {
+		if encodings[one.DType] = true; len(encodings) > 1 && len(encodings)*rows > vectorRows {
+			return i
+		}
+	}
+	return len(w)
+}
+
+// overWeights calls body for parts of up to step rows of every weight, with the
+// part, the columns of out that it makes, and which weight it is of.
+func (d *Device) overWeights(out kernels.Tensor, w []kernels.Tensor, step int, body func(worker, which int, part, y kernels.Tensor)) {
+	parts := 0
+	for _, one := range w {
+		parts += (one.Rows + step - 1) / step
+	}
+	d.pool.run(parts, func(worker, i int) {
+		which, first := 0, 0
+		for {
+			n := (w[which].Rows + step - 1) / step
+			if i < n {
+				break
+			}
+			i, first, which = i-n, first+w[which].Rows, which+1
+		}
+		lo, hi := i*step, min(w[which].Rows, (i+1)*step)
+		body(worker, which, w[which].RowRange(lo, hi), out.ColRange(first+lo, first+hi))
+	})
+}
+
+func (d *Device) vectorLinear(out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) error {
 	if err := d.scratch.each(stripe, "sums of a matrix–vector product"); err != nil {
 		return err
 	}
-	laid, err := d.scratch.common(vectorRows*simd.LayFloats(w.Cols), "activations of a matrix–vector product")
+	vectors, err := d.lay(x, w)
 	if err != nil {
 		return err
 	}
-	var vectors [vectorRows]simd.Vector
-	for r := range x.Rows {
-		vectors[r] = simd.Lay(floats(x, r), w.DType, laid[r*simd.LayFloats(w.Cols):])
-	}
-	step := (w.Rows + d.pool.workers*partsPerWorker - 1) / (d.pool.workers * partsPerWorker)
+	step := (out.Cols + d.pool.workers*partsPerWorker - 1) / (d.pool.workers * partsPerWorker)
 	step = min((step+3)&^3, stripe) // the kernels take four rows at a time
-	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
-		lo, hi := i*step, min(w.Rows, (i+1)*step)
-		part := allBytes(w.RowRange(lo, hi))
-		for r, v := range vectors[:x.Rows] {
-			y := floats(out, r)[lo:hi]
+	d.overWeights(out, w, step, func(worker, which int, part, to kernels.Tensor) {
+		data := allBytes(part)
+		for r, v := range vectors[which][:x.Rows] {
+			y := floats(to, r)
 			if !accumulate {
-				simd.GEMV(y, v, part)
+				simd.GEMV(y, v, data)
 				continue
 			}
-			sums := d.scratch.workers[worker][:hi-lo]
-			simd.GEMV(sums, v, part)
+			sums := d.scratch.workers[worker][:part.Rows]
+			simd.GEMV(sums, v, data)
 			simd.AddInto(y, sums)
 		}
 	})
 	return nil
 }
 
-func (d *Device) matrixLinear(out, x, w kernels.Tensor, accumulate bool) error {
-	if err := d.scratch.each(simd.GEMMScratch(w.Cols), "decoded weight panel"); err != nil {
+// lay makes x's rows ready for each weight, once for those of one encoding.
+func (d *Device) lay(x kernels.Tensor, w []kernels.Tensor) ([][vectorRows]simd.Vector, error) {
+	size := simd.LayFloats(x.Cols)
+	laid, err := d.scratch.common(vectorRows*size, "activations of a matrix–vector product")
+	if err != nil {
+		return nil, err
+	}
+	vectors := make([][vectorRows]simd.Vector, len(w))
+	for i, one := range w {
+		if same := slices.IndexFunc(w[:i], func(other kernels.Tensor) bool { return other.DType == one.DType }); same >= 0 {
+			vectors[i] = vectors[same]
+			continue
+		}
+		for r := range x.Rows {
+			vectors[i][r] = simd.Lay(floats(x, r), one.DType, laid)
+			laid = laid[size:]
+		}
+	}
+	return vectors, nil
+}
+
+func (d *Device) matrixLinear(out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) error {
+	if err := d.scratch.each(simd.GEMMScratch(x.Cols), "decoded weight panel"); err != nil {
 		return err
 	}
 	packed, err := d.scratch.pack(x)
 	if err != nil {
 		return err
 	}
-	step := panels * simd.PanelRows()
-	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
-		lo, hi := i*step, min(w.Rows, (i+1)*step)
-		y := out.ColRange(lo, hi)
-		simd.GEMM(allFloats(y), out.Stride, packed, allBytes(w.RowRange(lo, hi)), w.DType, hi-lo, accumulate, d.scratch.workers[worker])
+	d.overWeights(out, w, panels*simd.PanelRows(), func(worker, _ int, part, y kernels.Tensor) {
+		simd.GEMM(allFloats(y), out.Stride, packed, allBytes(part), part.DType, part.Rows, accumulate, d.scratch.workers[worker])
 	})
 	return nil
 }

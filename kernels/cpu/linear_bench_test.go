@@ -85,7 +85,7 @@ func bestLinear(b *testing.B, d kernels.DType, rows, cols, outs int) (seconds, b
 	b.ResetTimer()
 	for range b.N {
 		start := time.Now()
-		dev.Linear(s, y, x, w, false)
+		dev.Linear(s, y, x, []kernels.Tensor{w}, false)
 		if err := s.Synchronize(); err != nil {
 			b.Fatal(err)
 		}

@@ -55,7 +55,7 @@ func linearOf(t *testing.T, r *rand.Rand, dev *cpu.Device, s kernels.Stream, d k
 	matrix := func(values []float32, cols int) kernels.Tensor {
 		return kernels.Matrix(unsafe.Pointer(unsafe.SliceData(values)), kernels.F32, rows, cols)
 	}
-	dev.Linear(s, matrix(y, outs), matrix(x, cols), w, false)
+	dev.Linear(s, matrix(y, outs), matrix(x, cols), []kernels.Tensor{w}, false)
 	if err := s.Synchronize(); err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +69,63 @@ func linearOf(t *testing.T, r *rand.Rand, dev *cpu.Device, s kernels.Stream, d k
 		}
 		if off := math.Abs(float64(got) - want); !(off <= 1e-5*math.Sqrt(norm)) {
 			t.Fatalf("%s [%d, %d], %d rows: row %d, output %d is %g, want %g", d, outs, cols, rows, i/outs, i%outs, got, want)
+		}
+	}
+}
+
+// TestLinearsAreThoseOfEach compares several weights in one call with a call each,
+// to the bit: how the work is divided does not change a sum.
+func TestLinearsAreThoseOfEach(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	dev := cpu.Open(64<<20, 3)
+	defer func() {
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := dev.NewStream("test")
+	all := kernels.DTypes()
+	for range 60 {
+		rows, cols := 1+r.IntN(6), 256*(1+r.IntN(4))
+		x := make([]float32, rows*cols)
+		for i := range x {
+			x[i] = float32(r.NormFloat64())
+		}
+		in := kernels.Matrix(unsafe.Pointer(unsafe.SliceData(x)), kernels.F32, rows, cols)
+		var weights []kernels.Tensor
+		outs := 0
+		for range 1 + r.IntN(4) {
+			d, n := all[r.IntN(len(all))], 1+r.IntN(300)
+			w, err := dev.Weight("test", someWeights(t, r, d, n*cols), d, n, cols)
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights, outs = append(weights, w), outs+n
+		}
+		accumulate := r.IntN(2) == 1
+		got, want := make([]float32, rows*(outs+3)), make([]float32, rows*(outs+3))
+		for i := range got {
+			got[i] = float32(r.NormFloat64())
+			want[i] = got[i]
+		}
+		view := func(y []float32) kernels.Tensor {
+			return kernels.Matrix(unsafe.Pointer(unsafe.SliceData(y)), kernels.F32, rows, outs+3).ColRange(1, 1+outs)
+		}
+		dev.Linear(s, view(got), in, weights, accumulate)
+		at := 0
+		for i, w := range weights {
+			dev.Linear(s, view(want).ColRange(at, at+w.Rows), in, weights[i:i+1], accumulate)
+			at += w.Rows
+		}
+		if err := s.Synchronize(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+				t.Fatalf("%v, %d rows: element %d is %g in one call and %g in several", weights, rows, i, got[i], want[i])
+			}
 		}
 	}
 }

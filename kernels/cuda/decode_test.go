@@ -37,7 +37,12 @@ func TestDivide(t *testing.T) {
 			if p.splits > 1 {
 				dividing += n
 			}
-			longest = max(longest, ceil(p.keys, p.splits))
+			if p.splits > max(1, slots/2) {
+				t.Fatalf("keys are divided between %d blocks, with %d slots", p.splits, slots)
+			}
+			if p.splits < slots/2 { // could be divided further
+				longest = max(longest, ceil(p.keys, p.splits))
+			}
 		}
 		room := slots
 		if units > slots {
@@ -51,20 +56,22 @@ func TestDivide(t *testing.T) {
 		}
 		shorter := 0
 		for _, p := range problems {
-			shorter += p.units() * max(1, ceil(p.keys, longest-1))
+			shorter += p.units() * min(max(1, ceil(p.keys, longest-1)), slots/2)
 		}
 		if shorter <= room {
 			t.Fatalf("the longest block has %d keys; %d blocks of fewer have room among %d", longest, shorter, room)
 		}
 	}
-	alone := []problem{{heads: 8, keys: 32768}}
-	alone[0].Q.Rows, alone[0].Group = 1, 4
-	if divide(alone, 264); alone[0].splits != 33 {
-		t.Errorf("8 heads' keys are divided into %d parts between 264 blocks, want 33", alone[0].splits)
+	for heads, want := range map[int]int{1: 132, 2: 132, 8: 33} {
+		alone := []problem{{heads: heads, keys: 131072}}
+		alone[0].Q.Rows, alone[0].Group = 1, 4
+		if divide(alone, 264); alone[0].splits != want {
+			t.Errorf("the keys of %d heads are divided into %d parts between 264 blocks, want %d", heads, alone[0].splits, want)
+		}
 	}
 }
 
-func TestListWords(t *testing.T) {
+func TestList(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, count := range []int{1, 2, listProblems} {
 		problems := randomProblems(r, count)
@@ -72,32 +79,32 @@ func TestListWords(t *testing.T) {
 			problems[i].KV = make([]kernels.KV, 1+r.IntN(maxPieces))
 			problems[i].splits = 1 + i%3
 		}
-		args, blocks, results := listWords(problems)
+		l := newList(problems)
 		words, table := problemWords, 0
 		if count > 1 {
 			table = 1 + listProblems
 			words = table + listProblems*problemWords
 		}
-		if len(args) != words {
-			t.Fatalf("%d problems are %d words, want %d", count, len(args), words)
+		if len(l.args) != words {
+			t.Fatalf("%d problems are %d words, want %d", count, len(l.args), words)
 		}
-		block, result, unit := 0, 0, 0
+		block, result, row := 0, 0, 0
 		for i, p := range problems {
-			if table > 0 && args[1+i] != uint64(block) {
-				t.Errorf("problem %d begins with block %d, want %d", i, args[1+i], block)
+			if table > 0 && (l.args[1+i] != uint64(block) || l.rowsFrom[i] != uint64(row)) {
+				t.Errorf("problem %d begins with block %d and row %d, want %d and %d", i, l.args[1+i], l.rowsFrom[i], block, row)
 			}
-			end := args[table+(i+1)*problemWords-3:][:3]
-			if want := [3]uint64{uint64(p.splits), uint64(result), uint64(unit)}; [3]uint64(end) != want {
-				t.Errorf("problem %d has splits, results and counters %d, want %d", i, end, want)
+			end := l.args[table+(i+1)*problemWords-2:][:2]
+			if want := [2]uint64{uint64(p.splits), uint64(result)}; [2]uint64(end) != want {
+				t.Errorf("problem %d has splits and results %d, want %d", i, end, want)
 			}
 			block += p.units() * p.splits
 			if p.splits > 1 {
+				row += p.heads * p.Group * p.Q.Rows
 				result += p.heads * p.Group * p.Q.Rows * p.splits
-				unit += p.units()
 			}
 		}
-		if blocks != block || results != result {
-			t.Errorf("%d blocks and %d results, want %d and %d", blocks, results, block, result)
+		if l.blocks != block || l.rows != row || l.results != result {
+			t.Errorf("%d blocks, %d rows and %d results, want %d, %d and %d", l.blocks, l.rows, l.results, block, row, result)
 		}
 	}
 }

@@ -47,6 +47,25 @@ func (f *functions) get(name string, shared int) (*driver.Function, error) {
 
 // launch enqueues a kernel; an empty grid is nothing to do.
 func (d *Device) launch(s *stream, name string, grid driver.Dim, block, shared int, args ...uint64) error {
+	s.wrote.Store(false)
+	return d.begin(s, (*driver.Stream).Launch, name, grid, block, shared, args)
+}
+
+// launchEarly is launch for the kernels that may begin while those before them
+// end (kernels/cuda/src/common.cuh says what such a kernel obeys). They read
+// weights ahead of that, so the first kernel after one that has written a weight
+// begins in order.
+func (d *Device) launchEarly(s *stream, name string, grid driver.Dim, block, shared int, args ...uint64) error {
+	call := (*driver.Stream).LaunchDependent
+	if s.wrote.Swap(false) {
+		call = (*driver.Stream).Launch
+	}
+	return d.begin(s, call, name, grid, block, shared, args)
+}
+
+type launcher func(s *driver.Stream, f *driver.Function, grid, block driver.Dim, shared int, args ...uint64) error
+
+func (d *Device) begin(s *stream, call launcher, name string, grid driver.Dim, block, shared int, args []uint64) error {
 	if grid.X == 0 || grid.Y == 0 || grid.Z == 0 {
 		return nil
 	}
@@ -54,7 +73,7 @@ func (d *Device) launch(s *stream, name string, grid driver.Dim, block, shared i
 	if err != nil {
 		return err
 	}
-	return s.Launch(fn, grid, driver.Dim{X: block, Y: 1, Z: 1}, shared, args...)
+	return call(s.Stream, fn, grid, driver.Dim{X: block, Y: 1, Z: 1}, shared, args...)
 }
 
 // suffix is how kernels' names call the type of activations.

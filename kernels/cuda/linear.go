@@ -9,9 +9,15 @@ import (
 	"headinfer/kernels/cuda/driver"
 )
 
-// vectorRows is up to how many rows the matrix–vector kernel takes: it reads
-// a weight once for all of them, in its own encoding.
-const vectorRows = 16
+const (
+	// vectorRows is up to how many rows the matrix–vector kernel takes: it reads
+	// a weight once for all of them, in its own encoding.
+	vectorRows = 16
+	// vectorWeights is how many weights of one encoding it takes at a time.
+	vectorWeights = 3
+	// vectorColumns of the result are a block's.
+	vectorColumns = 16
+)
 
 // Flags of the matrix–vector kernel.
 const (
@@ -19,27 +25,59 @@ const (
 	gemvFloat = 2
 )
 
-// Linear multiplies by a weight in its own encoding: a few rows by a kernel
-// that decodes as it reads, many by cuBLASLt, a decoded part at a time.
-func (d *Device) Linear(on kernels.Stream, out, x, w kernels.Tensor, accumulate bool) {
+// Linear multiplies by weights in their own encodings: a few rows by a kernel
+// that decodes as it reads, and takes several weights; many by cuBLASLt, a
+// decoded part at a time.
+func (d *Device) Linear(on kernels.Stream, out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) {
 	d.enqueue(on, "linear", func(s *stream) error {
-		if err := want("x", x, activations, x.Rows, w.Cols); err != nil {
+		if err := checkLinear(out, x, w); err != nil {
 			return err
 		}
-		if out.Rows != x.Rows || out.Cols != w.Rows || out.DType != activations && out.DType != kernels.F32 {
-			return fmt.Errorf("out is %s, for x %s and a weight %s", out, x, w)
+		for at := 0; len(w) > 0; {
+			n, step := 1, d.matrix
+			if x.Rows <= vectorRows {
+				n, step = alike(w), d.vector
+			}
+			next := at
+			for _, one := range w[:n] {
+				next += one.Rows
+			}
+			if err := step(s, out.ColRange(at, next), x, w[:n], accumulate); err != nil {
+				return err
+			}
+			at, w = next, w[n:]
 		}
-		if x.Rows <= vectorRows {
-			return d.vector(s, out, x, w, accumulate)
-		}
-		if w.DType == activations {
-			return d.product(s, out, x, w, accumulate)
-		}
-		return d.decoded(s, out, x, w, accumulate)
+		return nil
 	})
 }
 
-func (d *Device) vector(s *stream, out, x, w kernels.Tensor, accumulate bool) error {
+// checkLinear fails unless the operands fit together.
+func checkLinear(out, x kernels.Tensor, w []kernels.Tensor) error {
+	columns := 0
+	for _, one := range w {
+		if err := want("x", x, activations, x.Rows, one.Cols); err != nil {
+			return fmt.Errorf("%w, for a weight %s", err, one)
+		}
+		columns += one.Rows
+	}
+	if out.Rows != x.Rows || out.Cols != columns || out.DType != activations && out.DType != kernels.F32 {
+		return fmt.Errorf("out is %s, for x %s and weights of %d rows together", out, x, columns)
+	}
+	return nil
+}
+
+// alike is how many weights, from the first on, the matrix–vector kernel takes
+// together.
+func alike(w []kernels.Tensor) int {
+	n := 1
+	for n < min(len(w), vectorWeights) && w[n].DType == w[0].DType {
+		n++
+	}
+	return n
+}
+
+// vector multiplies up to vectorRows rows by weights of one encoding.
+func (d *Device) vector(s *stream, out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) error {
 	flags := uint64(0)
 	if accumulate {
 		flags |= gemvAdd
@@ -47,9 +85,31 @@ func (d *Device) vector(s *stream, out, x, w kernels.Tensor, accumulate bool) er
 	if out.DType == kernels.F32 {
 		flags |= gemvFloat
 	}
-	y, i, m := view(out), view(x), view(w)
-	return d.launch(s, weightKernel("gemv", w.DType), driver.Dim{X: ceil(w.Rows, 16), Y: 1, Z: 1}, 256, 0,
-		y[0], y[1], i[0], i[1], m[0], m[1], integer(x.Rows), integer(w.Cols), integer(w.Rows), flags)
+	y, i := view(out), view(x)
+	args, blocks := []uint64{y[0], y[1], i[0], i[1], integer(x.Rows), integer(x.Cols), flags}, 0
+	for n := range vectorWeights {
+		var one kernels.Tensor // none, of no rows
+		if n < len(w) {
+			one = w[n]
+		}
+		m := view(one)
+		args = append(args, m[0], m[1], integer(one.Rows))
+		blocks += ceil(one.Rows, vectorColumns)
+	}
+	// Plain numbers come through rings in shared memory.
+	block, shared := 128, 65536
+	if w[0].DType.Block() > 1 {
+		block, shared = 256, 0
+	}
+	return d.launchEarly(s, weightKernel("gemv", w[0].DType), driver.Dim{X: blocks, Y: 1, Z: 1}, block, shared, args...)
+}
+
+// matrix multiplies any number of rows by one weight.
+func (d *Device) matrix(s *stream, out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) error {
+	if w[0].DType == activations {
+		return d.product(s, out, x, w[0], accumulate)
+	}
+	return d.decoded(s, out, x, w[0], accumulate)
 }
 
 // decoded decodes w part by part into the workspace and multiplies by each.

@@ -25,7 +25,7 @@ func (d *Device) Embed(on kernels.Stream, out, table kernels.Tensor, ids []int32
 			return err
 		}
 		o, t := view(out), view(table)
-		return d.launch(s, weightKernel("embed", table.DType), driver.Dim{X: len(ids), Y: 1, Z: 1}, 128, 0,
+		return d.launchEarly(s, weightKernel("embed", table.DType), driver.Dim{X: len(ids), Y: 1, Z: 1}, 128, 0,
 			o[0], o[1], t[0], t[1], at, integer(len(ids)), integer(table.Cols), integer(table.Rows), real(float64(scale)))
 	})
 }
@@ -44,7 +44,7 @@ func (d *Device) RMSNorm(on kernels.Stream, out, x, weight kernels.Tensor, eps f
 			flags = 1
 		}
 		o, i := view(out), view(x)
-		return d.launch(s, "rmsnorm_"+suffix, driver.Dim{X: x.Rows, Y: 1, Z: 1}, 256, 0,
+		return d.launchEarly(s, "rmsnorm_"+suffix, driver.Dim{X: x.Rows, Y: 1, Z: 1}, 256, 0,
 			o[0], o[1], i[0], i[1], word(weight.Data), integer(x.Rows), integer(x.Cols), real(float64(eps)), flags)
 	})
 }
@@ -82,7 +82,7 @@ func (d *Device) GLU(on kernels.Stream, out, gateUp kernels.Tensor, act kernels.
 			return err
 		}
 		o, g := view(out), view(gateUp)
-		return d.launch(s, "glu_"+suffix, driver.Dim{X: out.Rows, Y: ceil(out.Cols, 1024), Z: 1}, 128, 0,
+		return d.launchEarly(s, "glu_"+suffix, driver.Dim{X: out.Rows, Y: ceil(out.Cols, 1024), Z: 1}, 128, 0,
 			o[0], o[1], g[0], g[1], integer(out.Rows), integer(out.Cols), integer(int(act)))
 	})
 }
@@ -97,7 +97,9 @@ func (d *Device) Random(on kernels.Stream, out kernels.Tensor, seed uint64, mean
 		}
 		o := view(out)
 		// A block of the grid's second dimension takes every 65,535th row.
-		return d.launch(s, "random_"+out.DType.String(), driver.Dim{X: ceil(out.Cols, 256), Y: min(out.Rows, 65535), Z: 1}, 128, 0,
+		err := d.launch(s, "random_"+out.DType.String(), driver.Dim{X: ceil(out.Cols, 256), Y: min(out.Rows, 65535), Z: 1}, 128, 0,
 			o[0], o[1], integer(out.Rows), integer(out.Cols), seed, real(mean), real(deviation))
+		s.wrote.Store(true)
+		return err
 	})
 }

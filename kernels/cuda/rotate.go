@@ -38,8 +38,17 @@ func (d *Device) RotateSplit(on kernels.Stream, a kernels.RotateArgs) {
 		if weights := weightWords(a.QBias, a.KBias, a.VBias, a.QNorm, a.KNorm); slices.Max(weights) > 0 {
 			name, args = name+weighted, append(append(args, weights...), real(float64(a.NormEps)))
 		}
-		return d.launch(s, name, driver.Dim{X: rows, Y: 1, Z: 1}, 256, 0, args...)
+		return d.launchEarly(s, name, driver.Dim{X: rows, Y: rotateBlocks(a), Z: 1}, 256, 0, args...)
 	})
+}
+
+// rotateBlocks is between how many blocks the heads of a token are divided: of a
+// few tokens, so many that each thread has one run of 4 channels.
+func rotateBlocks(a kernels.RotateArgs) int {
+	if a.Q.Rows > vectorRows {
+		return 1
+	}
+	return ceil(a.Q.Cols+a.K.Cols+a.V.Cols, 4*256)
 }
 
 // weightWords are the addresses of weights, 0 for those that are not there.

@@ -11,7 +11,7 @@ import (
 
 const (
 	// scatterPieces is how many copies the kernel makes at once.
-	scatterPieces = 15
+	scatterPieces = 64
 	// scatterBytes is up to how many bytes a copy goes by the kernel; the driver's own
 	// ways are faster for larger ones.
 	scatterBytes = 64 << 10
@@ -24,7 +24,7 @@ func (d *Device) Scatter(on kernels.Stream, dst, src []kernels.Tensor) {
 		return
 	}
 	for len(src) > 0 {
-		n := alike(dst, src)
+		n := copiesAlike(dst, src)
 		if n == 1 || src[0].Bytes() > scatterBytes {
 			d.CopyWithin(on, dst[0], src[0])
 			n = 1
@@ -35,8 +35,8 @@ func (d *Device) Scatter(on kernels.Stream, dst, src []kernels.Tensor) {
 	}
 }
 
-// alike returns how many copies from the first on one launch can make.
-func alike(dst, src []kernels.Tensor) int {
+// copiesAlike returns how many copies from the first on one launch can make.
+func copiesAlike(dst, src []kernels.Tensor) int {
 	for i := range src {
 		if i == scatterPieces || src[i].Rows != src[0].Rows || src[i].RowBytes() != src[0].RowBytes() ||
 			dst[i].Rows != src[i].Rows || dst[i].RowBytes() != src[i].RowBytes() {
@@ -49,11 +49,11 @@ func alike(dst, src []kernels.Tensor) int {
 func (d *Device) scatter(on kernels.Stream, dst, src []kernels.Tensor) {
 	d.enqueue(on, "scatter", func(s *stream) error {
 		rows, rowBytes := src[0].Rows, src[0].RowBytes()
-		args := []uint64{integer(rows), integer(rowBytes)}
-		for i := range scatterPieces {
-			j := min(i, len(src)-1) // the grid ends before those that stand in
-			args = append(args, word(dst[j].Data), integer(dst[j].StepBytes()), word(src[j].Data), integer(src[j].StepBytes()))
+		args := make([]uint64, 2, 2+4*scatterPieces)
+		args[0], args[1] = integer(rows), integer(rowBytes)
+		for i := range src {
+			args = append(args, word(dst[i].Data), integer(dst[i].StepBytes()), word(src[i].Data), integer(src[i].StepBytes()))
 		}
-		return d.launch(s, "scatter", driver.Dim{X: ceil(rows*rowBytes, 128*16), Y: len(src), Z: 1}, 128, 0, args...)
+		return d.launch(s, "scatter", driver.Dim{X: ceil(rows*rowBytes, 128*16), Y: len(src), Z: 1}, 128, 0, args[:cap(args)]...)
 	})
 }

@@ -14,8 +14,9 @@ import (
 // stream is a CUDA stream. Its methods keep a failure for the device to tell.
 type stream struct {
 	*driver.Stream
-	name string
-	dev  *Device
+	name  string
+	dev   *Device
+	wrote atomic.Bool // the kernel enqueued last may have written a weight: see launchEarly
 }
 
 // NewStream makes a stream, which ends with the device.

@@ -32,8 +32,6 @@ type workspace struct {
 	tile           kernels.Buffer // a decoded part of a weight
 	encoded        atomic.Int64   // bytes that tile needs: none until a weight needs decoding
 	partial        kernels.Buffer // attention's splits
-	counters       kernels.Buffer // of attention's blocks that have arrived, u32
-	cleared        bool           // the counters have been set to 0
 }
 
 // Prepare takes the workspace, and gives back what the loading of weights took,
@@ -53,7 +51,6 @@ func (d *Device) Prepare(w kernels.Workload) error {
 		{"workspace of cuBLASLt", &d.work.blas, blasBytes},
 		{"decoded part of a weight", &d.work.tile, d.work.encoded.Load()},
 		{"partial attention", &d.work.partial, d.partialBytes(w.HeadDim)},
-		{"attention's counters", &d.work.counters, d.counterBytes()},
 	} {
 		if err := d.atLeast(part.at, part.bytes, part.what); err != nil {
 			return err

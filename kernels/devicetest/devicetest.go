@@ -19,7 +19,7 @@ type Open func(t *testing.T, budget int64) kernels.Device
 // Run runs the whole suite.
 func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, *bench){
-		"Embed": testEmbed, "RMSNorm": testRMSNorm, "Linear": testLinear, "Rotary": testRotary,
+		"Embed": testEmbed, "RMSNorm": testRMSNorm, "Linear": testLinear, "Linears": testLinears, "Rotary": testRotary,
 		"GLU": testGLU, "Convert": testConvert, "Attention": testAttention, "AttentionMasks": testMasks,
 		"AttentionLists": testAttentionLists, "Merge": testMerge, "Copies": testCopies, "Scatter": testScatter,
 		"KVCodes": testKVCodes, "AttentionMass": testAttentionMass,

@@ -168,34 +168,6 @@ func bytesOf(x []float32) []byte {
 	return out
 }
 
-func testLinear(t *testing.T, b *bench) {
-	for _, d := range kernels.DTypes() {
-		for _, rows := range []int{1, 2, 5, 67} {
-			n, k := 1+b.rand.IntN(200), max(32, d.Block())*(1+b.rand.IntN(9))
-			data, w := b.encoded(d, n, k)
-			x, base := b.normal(rows*k), b.normal(rows*n)
-			product := make([]float64, rows*n)
-			for r := range rows {
-				for i := range n {
-					for j := range k {
-						product[r*n+i] += float64(x[r*k+j]) * w[i*k+j]
-					}
-				}
-			}
-			weight, in := b.weight(data, d, n, k), b.put(x, rows, k)
-			out := b.empty(rows, n)
-			b.dev.Linear(b.stream, out, in, weight, false)
-			b.near("linear "+d.String(), b.read(out), product, 1e-5)
-			b.write(out, base)
-			b.dev.Linear(b.stream, out, in, weight, true)
-			for i := range product {
-				product[i] += float64(base[i])
-			}
-			b.near("accumulating linear "+d.String(), b.read(out), product, 1e-5)
-		}
-	}
-}
-
 func testGLU(t *testing.T, b *bench) {
 	const rows, ffn = 33, 100
 	x := b.normal(rows * 2 * ffn)

@@ -74,7 +74,7 @@ func (m *meter) product(p product, clock func(func()) (float64, error)) (float64
 	if err != nil {
 		return 0, err
 	}
-	return clock(func() { m.dev.Linear(m.stream, out, x, w, false) })
+	return clock(func() { m.dev.Linear(m.stream, out, x, []kernels.Tensor{w}, false) })
 }
 
 // read returns the rate of reading a large weight for one row.

@@ -69,8 +69,13 @@ type Function struct {
 	context    *Context
 	name       string
 	handle     unsafe.Pointer
-	parameters int // words of 8 bytes; -1 if the driver doesn't tell
+	parameters int  // words of 8 bytes; -1 if the driver doesn't tell
+	dependent  bool // compiled for a device that knows of dependent launch
 }
+
+// dependentFrom is the first compute capability with dependent launch, times 10.
+// PTX of an older one has no instruction for it, on whatever device it runs.
+const dependentFrom = 90
 
 // Function finds a kernel by its name. Every parameter of it is a word of 8
 // bytes, or a struct of such words.
@@ -89,6 +94,11 @@ func (m *Module) Function(name string) (*Function, error) {
 		return nil, fmt.Errorf("cuda: kernel %s of image %s: parameter %d is not whole words of 8 bytes, as all have to be", name, m.name, narrow)
 	}
 	f.parameters = int(words)
+	var version C.int
+	if code := C.hi_function_attribute(m.context.binding, f.handle, 5, &version); code != 0 { // CU_FUNC_ATTRIBUTE_PTX_VERSION
+		return nil, failed(code, "reading what kernel %s was compiled for", name)
+	}
+	f.dependent = version >= dependentFrom
 	return f, nil
 }
 
@@ -155,10 +165,26 @@ var ErrArguments = errors.New("cuda: wrong number of kernel arguments")
 // a parameter that is a struct takes as many as it has. They have been read when
 // Launch returns.
 func (s *Stream) Launch(f *Function, grid, block Dim, shared int, args ...uint64) error {
+	return s.launch(f, grid, block, shared, false, args)
+}
+
+// LaunchDependent enqueues a kernel that may begin before the kernel enqueued
+// just before it has ended: as soon as all of that one's blocks have called
+// griddepcontrol.launch_dependents. The kernel itself waits, by
+// griddepcontrol.wait, before it touches what kernels before it do. Where image
+// or driver are too old for that, this is Launch.
+func (s *Stream) LaunchDependent(f *Function, grid, block Dim, shared int, args ...uint64) error {
+	return s.launch(f, grid, block, shared, f.dependent, args)
+}
+
+func (s *Stream) launch(f *Function, grid, block Dim, shared int, dependent bool, args []uint64) error {
 	if f.parameters >= 0 && len(args) != f.parameters {
 		return fmt.Errorf("%w: %s takes %d words, got %d", ErrArguments, f.name, f.parameters, len(args))
 	}
 	shape := C.hi_shape{grid: grid.words(), block: block.words(), shared: C.uint32_t(shared), args: C.uint32_t(len(args))}
+	if dependent {
+		shape.dependent = 1
+	}
 	first := (*C.uint64_t)(unsafe.SliceData(args))
 	if code := C.hi_launch(s.context.binding, f.handle, shape, first, s.handle); code != 0 {
 		return failed(code, "launching kernel %s (grid %v, block %v, %d bytes of shared memory)", f.name, grid, block, shared)

@@ -178,6 +178,28 @@ int hi_launch(hi_binding b, void *function, hi_shape shape, const uint64_t *args
 		CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes,
 		CU_LAUNCH_PARAM_END,
 	};
+	if (shape.dependent) {
+		CUlaunchAttribute early;
+		memset(&early, 0, sizeof early);
+		early.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+		early.value.programmaticStreamSerializationAllowed = 1;
+		CUlaunchConfig config;
+		memset(&config, 0, sizeof config);
+		config.gridDimX = shape.grid[0];
+		config.gridDimY = shape.grid[1];
+		config.gridDimZ = shape.grid[2];
+		config.blockDimX = shape.block[0];
+		config.blockDimY = shape.block[1];
+		config.blockDimZ = shape.block[2];
+		config.sharedMemBytes = shape.shared;
+		config.hStream = (CUstream)stream;
+		config.attrs = &early;
+		config.numAttrs = 1;
+		CUresult result = cuLaunchKernelEx(&config, (CUfunction)function, NULL, packed);
+		// The trampoline's answer for what an older driver does not have.
+		if (result != CUDA_ERROR_NOT_FOUND)
+			return result;
+	}
 	return cuLaunchKernel((CUfunction)function,
 		shape.grid[0], shape.grid[1], shape.grid[2],
 		shape.block[0], shape.block[1], shape.block[2],

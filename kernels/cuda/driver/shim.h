@@ -18,6 +18,7 @@ typedef struct {
 	uint32_t block[3];
 	uint32_t shared;
 	uint32_t args; // words of 8 bytes
+	uint32_t dependent; // may begin before the kernel ahead in the stream has ended
 } hi_shape;
 
 // Lengths are in bytes; a pitch is the distance of two rows.

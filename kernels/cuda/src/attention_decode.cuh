@@ -5,10 +5,11 @@
 // which streams its tiles through a ring in shared memory. Up to 64 rows, pairs
 // of a query token and a query head of the KV head, are packed into 16-row
 // tiles; the 4 warps share out first the row tiles, then 16-key parts of a tile
-// of keys, with a partial softmax each, and join at the end. The last of the
-// blocks that share rows joins these in turn (attention_join.cuh).
+// of keys, with a partial softmax each, and join at the end. Where the keys are
+// divided, a second kernel joins the blocks (attention_join.cuh).
 //
 // A launch takes one problem, or a list of them that do not depend on each other.
+// Both kernels begin early, and have what they read first brought to the L2 cache.
 #pragma once
 
 #include "attention_join.cuh"
@@ -36,11 +37,11 @@ template <typename T> struct DecodeProblem {
   } piece[maxPieces];
   i64 window;
   double cap;
-  i64 splits, results, counters;
+  i64 splits, results;
 
   // part is the problem's part of the workspace.
   __device__ __forceinline__ Workspace part(const Workspace& of, int headDim) const {
-    return {of.out + results * headDim, of.lse + results, of.counters + counters};
+    return {of.out + results * headDim, of.lse + results};
   }
 
   // args is the problem without what it says of blocks; without Capped, nothing of a window and a cap is compiled.
@@ -62,12 +63,12 @@ template <typename T> struct DecodeProblem {
 
 constexpr int maxProblems = 64;
 
-// DecodeList is several problems: the first block of each, in rising order, and what it is.
+// DecodeList is several problems: the first block of each, never falling, and what it is.
 template <typename T> struct DecodeList {
   i64 count, first[maxProblems];
   DecodeProblem<T> problem[maxProblems];
 
-  // find is the problem of a block.
+  // find is the problem of a block: the last of those that begin with it or before.
   __device__ __forceinline__ int find(int block) const {
     int lo = 0, hi = static_cast<int>(count);
     while (hi - lo > 1) {
@@ -215,6 +216,14 @@ template <typename T, int D> struct Decode {
     }
   }
 
+  // prefetch has the L2 cache read some bytes, a multiple of 16. They need not be what they will be once earlier kernels
+  // have ended: all writes go through that cache.
+  __device__ __forceinline__ static void prefetch(const T* at, int bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes));
+#endif
+  }
+
   // run is the work of a problem's block: split after split, then rows, then heads.
   __device__ __forceinline__ void run(const AttentionArgs<T>& a, int block, int splits, const Workspace& work) {
     extern __shared__ __align__(128) uint8_t shared[];
@@ -230,12 +239,15 @@ template <typename T, int D> struct Decode {
     const int before = a.window != 0 ? Keys::tileOf(a, a.hidden(m0 / a.group)) : 0; // tiles that no row sees
     const int all = Keys::tiles(a, a.visible((m0 + here - 1) / a.group)) - before;
     // A split takes every so many tiles, so that blocks that run together read what lies together.
-    const bool apart = a.flags & apartFlag;
-    const int lo = static_cast<int>(static_cast<i64>(split) * all / splits), hi = static_cast<int>(static_cast<i64>(split + 1) * all / splits);
-    const int step = apart ? 1 : splits, first = before + (apart ? lo : split);
-    const int count = apart ? hi - lo : max(0, all - split + splits - 1) / splits;
-    Keys ahead(a, kvHead, first);
-    Keys walk = ahead;
+    const int count = max(0, all - split + splits - 1) / splits;
+    if (static_cast<int>(threadIdx.x) < min(count, stages - 1)) {
+      const Keys soon(a, kvHead, before + split + static_cast<int>(threadIdx.x) * splits);
+      const i64 from = static_cast<i64>(soon.start) * D;
+      prefetch(soon.k + from, soon.length() * D * 2);
+      prefetch(soon.v + from, soon.length() * D * 2);
+    }
+    Keys ahead(a, kvHead, before + split), walk = ahead;
+    awaitEarlier();
     int fetched = 0;
     auto fetch = [&] {
       if (fetched < count) {
@@ -244,7 +256,7 @@ template <typename T, int D> struct Decode {
         const int length = ahead.length();
         copyTile(slot, ahead.k + from, length);
         copyTile(slot + Shape::tileBytes, ahead.v + from, length);
-        ahead.skip(step);
+        ahead.skip(splits);
         fetched++;
       }
       commitCopies(); // an empty group too, so that the count of groups is the count of tiles
@@ -271,7 +283,7 @@ template <typename T, int D> struct Decode {
       for (int from = part * 16; from < length; from += keyWarps * 16) {
         attend(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
       }
-      walk.skip(step);
+      walk.skip(splits);
     }
     waitCopies<0>();
     __syncthreads(); // the ring is free for the warps' results
@@ -279,28 +291,54 @@ template <typename T, int D> struct Decode {
     share(parts);
     __syncthreads();
     const Join<T, D> join = {a, work, kvHead, m0, here, split, splits};
-    join.run(parts, rowWarps, unit);
+    join.run(parts, rowWarps);
   }
 };
 
+// combineProblem joins the row of a problem's block: head after head of keys, and rows and their heads within.
+template <typename T>
+__device__ __forceinline__ void combineProblem(const DecodeProblem<T>& problem, int block, const Workspace& work, int headDim) {
+  __shared__ Combine<T> combine;
+  const AttentionArgs<T> a = problem.template args<false>();
+  const int packed = a.rows * a.group;
+  combine.run(a, problem.part(work, headDim), block / packed, block % packed, static_cast<int>(problem.splits), headDim);
+}
+
 #define DECODE_KERNEL(T, NAME, D, SUFFIX, CAPPED)                                                                               \
   extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_##NAME##_hd##D##SUFFIX(                       \
-      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE, unsigned* counters) {             \
+      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE) {                                 \
+    admitNext();                                                                                                                \
     Decode<T, D> d;                                                                                                             \
-    d.run(problem.args<CAPPED>(), blockIdx.x, static_cast<int>(problem.splits), problem.part({partialOut, partialLSE, counters}, D)); \
+    d.run(problem.args<CAPPED>(), blockIdx.x, static_cast<int>(problem.splits), problem.part({partialOut, partialLSE}, D));     \
   }                                                                                                                             \
   extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_list_##NAME##_hd##D##SUFFIX(                  \
-      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE, unsigned* counters) {                   \
+      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE) {                                       \
+    admitNext();                                                                                                                \
     const int i = list.find(blockIdx.x);                                                                                        \
     const DecodeProblem<T>& problem = list.problem[i];                                                                          \
     Decode<T, D> d;                                                                                                             \
     d.run(problem.args<CAPPED>(), blockIdx.x - static_cast<int>(list.first[i]), static_cast<int>(problem.splits),               \
-          problem.part({partialOut, partialLSE, counters}, D));                                                                 \
+          problem.part({partialOut, partialLSE}, D));                                                                           \
+  }
+
+#define ATTENTION_COMBINE(T, NAME)                                                                                              \
+  extern "C" __global__ void __launch_bounds__(combineThreads, 3) attention_combine_##NAME(                                     \
+      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE, i64 headDim) {                    \
+    admitNext();                                                                                                                \
+    combineProblem(problem, blockIdx.x, {partialOut, partialLSE}, static_cast<int>(headDim));                                   \
+  }                                                                                                                             \
+  extern "C" __global__ void __launch_bounds__(combineThreads, 3) attention_combine_list_##NAME(                                \
+      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE, i64 headDim) {                          \
+    admitNext();                                                                                                                \
+    const int i = list.find(blockIdx.x);                                                                                        \
+    combineProblem(list.problem[i], blockIdx.x - static_cast<int>(list.first[i]), {partialOut, partialLSE},                     \
+                   static_cast<int>(headDim));                                                                                  \
   }
 #define ATTENTION_DECODE(T, NAME, D)     \
   DECODE_KERNEL(T, NAME, D, , false)     \
   DECODE_KERNEL(T, NAME, D, _capped, true)
 #define ATTENTION_DECODES(T, NAME) \
+  ATTENTION_COMBINE(T, NAME)       \
   ATTENTION_DECODE(T, NAME, 64)    \
   ATTENTION_DECODE(T, NAME, 96)    \
   ATTENTION_DECODE(T, NAME, 128)   \

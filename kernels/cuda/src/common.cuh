@@ -1,4 +1,5 @@
-// What every kernel shares: activation types, 16-byte vectors, reductions.
+// What every kernel shares: activation types, 16-byte vectors, reductions, and
+// starting before the kernel ahead in the stream has ended.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -12,6 +13,39 @@ using i64 = long long;
 
 constexpr int warpSize32 = 32;
 constexpr unsigned wholeWarp = 0xffffffffu;
+
+// Dependent launch (PTX ISA, griddepcontrol): a kernel that the host launches so
+// may begin once every block of the kernel before it in the stream has called
+// admitNext or ended, and that one may have begun in the same way, before
+// those ahead of it had ended. The README lists the kernels ("dependent");
+// each of them obeys this:
+//   - Every thread calls admitNext, early, and awaitEarlier, on every path and
+//     before it returns. The end of a kernel then means the end of all before it.
+//   - Before awaitEarlier it reads nothing but its arguments and weights (and
+//     tables as constant as they), and writes no global memory: what is ahead may
+//     still be writing what it will read and reading what it will write, such as
+//     the residual it adds to, a workspace, or the gate that a GLU overwrites.
+//     It may have the L2 cache, through which all writes go, fetch what it will read.
+//   - What earlier kernels wrote is read by ordinary loads, never by ld.global.nc
+//     (__ldg, or const and __restrict__ together), which may see older values.
+//   - Weights are written by copies and by kernels that are launched plainly and
+//     do not call admitNext, and the host launches the first kernel after such a
+//     writer plainly too. A plain launch begins when all before it has ended and
+//     can be seen, so every later kernel, however early it begins, sees the weight.
+// A kernel launched plainly, one that calls neither, and copies and events, wait
+// for all before them as ever. Before compute capability 9.0, and in the PTX of
+// compute_80, both calls are nothing, and the host launches plainly.
+__device__ __forceinline__ void admitNext() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+// awaitEarlier returns when all earlier kernels have ended and what they wrote can be seen.
+__device__ __forceinline__ void awaitEarlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 __device__ __forceinline__ float toFloat(float x) { return x; }
 __device__ __forceinline__ float toFloat(bf16 x) { return __bfloat162float(x); }
@@ -47,8 +81,9 @@ template <> __device__ __forceinline__ float2 unpack2<f16>(uint32_t v) {
 template <typename T> struct Eight {
   float v[8];
 
-  __device__ __forceinline__ static Eight load(const T* p) {
-    const uint4 w = *reinterpret_cast<const uint4*>(p);
+  __device__ __forceinline__ static Eight load(const T* p) { return unpack(*reinterpret_cast<const uint4*>(p)); }
+
+  __device__ __forceinline__ static Eight unpack(const uint4& w) {
     const uint32_t part[4] = {w.x, w.y, w.z, w.w};
     Eight e;
 #pragma unroll

@@ -5,6 +5,7 @@
 template <typename T, typename W>
 __device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 cols, i64 vocabulary,
                                       double scale) {
+  awaitEarlier();
   const i64 r = blockIdx.x;
   const i64 id = ids[r];
   out += r * outStride;
@@ -19,6 +20,7 @@ __device__ __forceinline__ void embed(T* out, i64 outStride, const void* table, 
   extern "C" __global__ void __launch_bounds__(128) embed_##NAME##_##WNAME(                                            \
       T* out, i64 outStride, const void* table, i64 tableStride, const int* ids, i64 rows, i64 cols, i64 vocabulary,   \
       double scale) {                                                                                                  \
+    admitNext();                                                                                                       \
     embed<T, W>(out, outStride, table, tableStride, ids, cols, vocabulary, scale);                                     \
   }
 FOR_WEIGHTS(EMBED, bf16, bf16)
@@ -49,51 +51,96 @@ WIDEN(bf16, bf16)
 WIDEN(f16, f16)
 
 constexpr i64 addFlag = 1;
+constexpr int normThreads = 256;
+constexpr int normKept = 4; // runs of 8 elements of a row that a thread keeps, so that rows of up to 8192 are read once
+
+// normRun scales a run of 8 elements and stores it, or adds it to what is there.
+template <typename T> __device__ __forceinline__ void normRun(T* out, Eight<T> e, const float4& first, const float4& second, float scale, bool add) {
+  const float w[8] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
+#pragma unroll
+  for (int j = 0; j < 8; j++) e.v[j] *= scale * w[j];
+  if (add) {
+    const Eight<T> old = Eight<T>::load(out);
+#pragma unroll
+    for (int j = 0; j < 8; j++) e.v[j] += old.v[j];
+  }
+  e.store(out);
+}
+
+template <typename T> __device__ __forceinline__ float squares(const Eight<T>& e) {
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < 8; j++) sum += e.v[j] * e.v[j];
+  return sum;
+}
+
+// rmsnormWide takes a row 8 elements at a time, each thread the runs 8·(threadIdx + 256·j). What it keeps of the
+// weight, a constant, comes while the kernel ahead ends.
+template <typename T>
+__device__ __forceinline__ void rmsnormWide(T* out, const T* x, const float* weight, i64 cols, float eps, bool add) {
+  constexpr i64 step = 8ll * normThreads, kept = normKept * step;
+  const i64 first = 8ll * threadIdx.x;
+  uint4 run[normKept] = {};
+  float4 w[normKept][2] = {};
+#pragma unroll
+  for (int j = 0; j < normKept; j++) {
+    const i64 i = first + j * step;
+    if (i < cols) {
+      w[j][0] = *reinterpret_cast<const float4*>(weight + i);
+      w[j][1] = *reinterpret_cast<const float4*>(weight + i + 4);
+    }
+  }
+  awaitEarlier();
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < normKept; j++) {
+    if (first + j * step < cols) run[j] = *reinterpret_cast<const uint4*>(x + first + j * step);
+  }
+#pragma unroll
+  for (int j = 0; j < normKept; j++) sum += squares(Eight<T>::unpack(run[j]));
+  for (i64 i = first + kept; i < cols; i += step) sum += squares(Eight<T>::load(x + i));
+  sum = blockSum<normThreads>(sum);
+  const float scale = rsqrtf(sum / static_cast<float>(cols) + eps);
+#pragma unroll
+  for (int j = 0; j < normKept; j++) {
+    const i64 i = first + j * step;
+    if (i < cols) normRun<T>(out + i, Eight<T>::unpack(run[j]), w[j][0], w[j][1], scale, add);
+  }
+  for (i64 i = first + kept; i < cols; i += step) {
+    normRun<T>(out + i, Eight<T>::load(x + i), *reinterpret_cast<const float4*>(weight + i), *reinterpret_cast<const float4*>(weight + i + 4),
+               scale, add);
+  }
+}
 
 template <typename T>
 __device__ __forceinline__ void rmsnorm(T* out, i64 outStride, const T* x, i64 xStride, const float* weight, i64 cols, double eps, i64 flags) {
   const i64 r = blockIdx.x;
-  const bool wide = vectors16(x, xStride, cols) && vectors16(out, outStride, cols), add = flags & addFlag;
+  const bool wide = vectors16(x, xStride, cols) && vectors16(out, outStride, cols) && reinterpret_cast<uintptr_t>(weight) % 16 == 0;
+  const bool add = flags & addFlag;
   x += r * xStride;
   out += r * outStride;
-  float sum = 0;
   if (wide) {
-    for (i64 i = 8ll * threadIdx.x; i < cols; i += 8ll * blockDim.x) {
-      const Eight<T> e = Eight<T>::load(x + i);
-#pragma unroll
-      for (int j = 0; j < 8; j++) sum += e.v[j] * e.v[j];
-    }
-  } else {
-    for (i64 i = threadIdx.x; i < cols; i += blockDim.x) {
-      const float v = toFloat(x[i]);
-      sum += v * v;
-    }
+    rmsnormWide<T>(out, x, weight, cols, static_cast<float>(eps), add);
+    return;
   }
-  sum = blockSum<256>(sum);
+  awaitEarlier();
+  float sum = 0;
+  for (i64 i = threadIdx.x; i < cols; i += normThreads) {
+    const float v = toFloat(x[i]);
+    sum += v * v;
+  }
+  sum = blockSum<normThreads>(sum);
   const float scale = rsqrtf(sum / static_cast<float>(cols) + static_cast<float>(eps));
-  if (wide) {
-    for (i64 i = 8ll * threadIdx.x; i < cols; i += 8ll * blockDim.x) {
-      Eight<T> e = Eight<T>::load(x + i);
-#pragma unroll
-      for (int j = 0; j < 8; j++) e.v[j] *= scale * weight[i + j];
-      if (add) {
-        const Eight<T> old = Eight<T>::load(out + i);
-#pragma unroll
-        for (int j = 0; j < 8; j++) e.v[j] += old.v[j];
-      }
-      e.store(out + i);
-    }
-  } else {
-    for (i64 i = threadIdx.x; i < cols; i += blockDim.x) {
-      out[i] = fromFloat<T>(toFloat(x[i]) * scale * weight[i] + (add ? toFloat(out[i]) : 0.f));
-    }
+  for (i64 i = threadIdx.x; i < cols; i += normThreads) {
+    out[i] = fromFloat<T>(toFloat(x[i]) * scale * weight[i] + (add ? toFloat(out[i]) : 0.f));
   }
 }
 
 #define RMSNORM(T, NAME)                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256) rmsnorm_##NAME(T* out, i64 outStride, const T* x, i64 xStride,        \
+  extern "C" __global__ void __launch_bounds__(normThreads, 4) rmsnorm_##NAME(T* out, i64 outStride, const T* x, i64 xStride,        \
                                                                   const float* weight, i64 rows, i64 cols, double eps,    \
                                                                   i64 flags) {                                            \
+    admitNext();                                                                                                          \
     rmsnorm<T>(out, outStride, x, xStride, weight, cols, eps, flags);                                                     \
   }
 RMSNORM(bf16, bf16)
@@ -116,6 +163,7 @@ __device__ __forceinline__ void glu(T* out, i64 outStride, const T* gateUp, i64 
   out += r * outStride;
   gateUp += r * gateUpStride;
   const i64 from = blockIdx.y * 1024ll, to = min(ffn, from + 1024);
+  awaitEarlier();
   if (wide) {
     const i64 i = from + 8 * threadIdx.x;
     if (i >= to) return;
@@ -134,6 +182,7 @@ __device__ __forceinline__ void glu(T* out, i64 outStride, const T* gateUp, i64 
 #define GLU(T, NAME)                                                                                                        \
   extern "C" __global__ void __launch_bounds__(128) glu_##NAME(T* out, i64 outStride, const T* gateUp, i64 gateUpStride,    \
                                                               i64 rows, i64 ffn, i64 activation) {                          \
+    admitNext();                                                                                                            \
     glu<T>(out, outStride, gateUp, gateUpStride, ffn, activation);                                                          \
   }
 GLU(bf16, bf16)

@@ -146,14 +146,16 @@ template <typename T> struct RotateArgs {
     p.store(h.to);
   }
 
-  // run takes a token: without norms its heads' parts together, else a warp a head.
+  // run takes a token, whose heads are divided between the blocks of the grid's y: without norms their parts
+  // together, else a warp a head.
   template <int Run> __device__ __forceinline__ void run(i64 row) const {
     const int heads = qHeads + 2 * kvHeads, parts = headDim / (2 * Run);
     if (!qNorm && !kNorm) {
-      for (int at = threadIdx.x; at < heads * parts; at += rotateThreads) take<Run>(head(row, at / parts), row, at % parts, 1);
+      for (int at = blockIdx.y * rotateThreads + threadIdx.x; at < heads * parts; at += gridDim.y * rotateThreads) take<Run>(head(row, at / parts), row, at % parts, 1);
       return;
     }
-    for (int i = threadIdx.x / warpSize32; i < heads; i += rotateThreads / warpSize32) {
+    constexpr int warps = rotateThreads / warpSize32;
+    for (int i = blockIdx.y * warps + threadIdx.x / warpSize32; i < heads; i += gridDim.y * warps) {
       const Head<T> h = head(row, i);
       float sum = 0;
       if (h.norm) {
@@ -180,6 +182,8 @@ template <typename T> struct RotateArgs {
                           headStride, static_cast<int>(qHeads), static_cast<int>(kvHeads), static_cast<int>(headDim),    \
                           static_cast<int>(half), Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, static_cast<float>(EPS),       \
                           (flags & neighboursFlag) != 0};                                                                \
+    admitNext();                                                                                                         \
+    awaitEarlier();                                                                                                      \
     if (a.fours()) {                                                                                                     \
       a.template run<2>(blockIdx.x);                                                                                     \
     } else {                                                                                                             \

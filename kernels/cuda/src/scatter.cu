@@ -17,20 +17,17 @@ template <typename Word> __device__ __forceinline__ void scatterRows(const Scatt
   }
 }
 
-#define SCATTER_PARAMETERS(I) uint8_t *to##I, i64 toStep##I, const uint8_t *from##I, i64 fromStep##I
-#define SCATTER_PIECE(I) ScatterPiece{to##I, toStep##I, from##I, fromStep##I}
-#define SCATTER_CHOOSE(I) \
-  if (blockIdx.y == I) p = SCATTER_PIECE(I);
+constexpr int scatterPieces = 64;
+
+struct ScatterList {
+  i64 rows, rowBytes;
+  ScatterPiece piece[scatterPieces];
+};
 
 // Steps are bytes between the starts of two rows. The grid's y is the pieces.
-extern "C" __global__ void __launch_bounds__(128)
-    scatter(i64 rows, i64 rowBytes, SCATTER_PARAMETERS(0), SCATTER_PARAMETERS(1), SCATTER_PARAMETERS(2), SCATTER_PARAMETERS(3),
-            SCATTER_PARAMETERS(4), SCATTER_PARAMETERS(5), SCATTER_PARAMETERS(6), SCATTER_PARAMETERS(7), SCATTER_PARAMETERS(8),
-            SCATTER_PARAMETERS(9), SCATTER_PARAMETERS(10), SCATTER_PARAMETERS(11), SCATTER_PARAMETERS(12), SCATTER_PARAMETERS(13),
-            SCATTER_PARAMETERS(14)) {
-  ScatterPiece p = SCATTER_PIECE(0);
-  SCATTER_CHOOSE(1) SCATTER_CHOOSE(2) SCATTER_CHOOSE(3) SCATTER_CHOOSE(4) SCATTER_CHOOSE(5) SCATTER_CHOOSE(6) SCATTER_CHOOSE(7)
-  SCATTER_CHOOSE(8) SCATTER_CHOOSE(9) SCATTER_CHOOSE(10) SCATTER_CHOOSE(11) SCATTER_CHOOSE(12) SCATTER_CHOOSE(13) SCATTER_CHOOSE(14)
+extern "C" __global__ void __launch_bounds__(128) scatter(const __grid_constant__ ScatterList list) {
+  const ScatterPiece p = list.piece[blockIdx.y];
+  const i64 rows = list.rows, rowBytes = list.rowBytes;
   const uintptr_t all = reinterpret_cast<uintptr_t>(p.to) | reinterpret_cast<uintptr_t>(p.from) | p.toStep | p.fromStep | rowBytes;
   if (all % 16 == 0) {
     scatterRows<uint4>(p, rows, rowBytes);

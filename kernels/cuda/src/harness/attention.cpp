@@ -40,7 +40,7 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
     p.lse = poisoned(F32, p.heads(), s.rows, 1);
   }
   for (int tokens : s.tokens) {
-    const int gap = 8 * uniform(r, 0, 3);
+    const int gap = s.gaps ? 8 * uniform(r, 0, 3) : 0;
     p.pieces.push_back({tokens, filled(r, s.t, s.kvHeads, int64_t(tokens) * s.headDim, gap, onDevice),
                         filled(r, s.t, s.kvHeads, int64_t(tokens) * s.headDim, gap, onDevice)});
   }
@@ -61,7 +61,7 @@ std::vector<int> goodSplits(const List& list) {
     whole += units(*p);
     most = std::max(most, seen(*p));
   }
-  auto splits = [](const Problem* p, int keys) { return std::max(1, static_cast<int>(up(seen(*p), keys))); };
+  auto splits = [&](const Problem* p, int keys) { return std::min(std::max(1, static_cast<int>(up(seen(*p), keys))), slots / 2); };
   auto blocks = [&](int keys) {
     int n = 0;
     for (const Problem* p : list) n += units(*p) * splits(p, keys);
@@ -77,7 +77,7 @@ std::vector<int> goodSplits(const List& list) {
   return n;
 }
 
-static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0) | (p.apart ? 8 : 0); }
+static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0); }
 
 std::vector<uint64_t> attentionWords(const Problem& p) {
   std::vector<uint64_t> words = {p.q.at(),          word(p.q.stride), p.out.at(),       word(p.out.stride), p.lse.at(), word(p.lse.stride), word(p.rows),
@@ -93,63 +93,61 @@ std::vector<uint64_t> attentionWords(const Problem& p) {
   return words;
 }
 
-// workspace is DECODE's. It is kept, so that timed calls don't allocate.
-static std::shared_ptr<Memory> counters, partial;
-
-static void needCounters() {
-  if (counters) return;
-  counters = std::make_shared<Memory>(4 << 14);
-  CHECK(cuMemsetD8(counters->at, 0, counters->bytes));
+// workspace returns at least so many bytes for DECODE. They are kept, so that timed calls don't allocate, to the end: when
+// statics are destroyed there is no context any more.
+static uint64_t workspace(size_t bytes) {
+  static Memory* kept = nullptr;
+  if (!kept || kept->bytes != bytes) {
+    synchronize();
+    delete kept;
+    kept = new Memory(bytes);
+  }
+  return kept->at;
 }
 
-bool countersClear() {
-  needCounters();
-  std::vector<uint32_t> host(counters->bytes / 4);
-  synchronize();
-  CHECK(cuMemcpyDtoH(host.data(), counters->at, counters->bytes));
-  return std::all_of(host.begin(), host.end(), [](uint32_t n) { return n == 0; });
-}
-
-// attendByKeys launches the kernel for a list, or that for one problem.
-static void attendByKeys(const List& list, const std::vector<int>& splits, bool asList) {
-  constexpr size_t most = 64, problemWords = 32;
+// attendByKeys launches the kernels for a list, or those for one problem.
+static void attendByKeys(const List& list, const std::vector<int>& splits, bool asList, bool early) {
+  constexpr size_t most = 64, problemWords = 31;
   const Problem& one = *list[0];
   bool bounded = false;
-  int64_t blocks = 0, results = 0, units = 0;
-  std::vector<uint64_t> first, problems;
+  int64_t blocks = 0, results = 0, rows = 0;
+  std::vector<uint64_t> firstBlock, firstRow, problems;
   for (size_t i = 0; i < list.size(); i++) {
     const Problem& p = *list[i];
     bounded = bounded || p.bounded();
-    const int64_t here = ::units(p);
-    first.push_back(word(blocks));
+    firstBlock.push_back(word(blocks));
+    firstRow.push_back(word(rows));
     const std::vector<uint64_t> words = attentionWords(p);
     problems.insert(problems.end(), words.begin(), words.end());
-    problems.insert(problems.end(), {word(p.window), word(p.cap), word(splits[i]), word(results), word(units)});
-    blocks += here * splits[i];
+    problems.insert(problems.end(), {word(p.window), word(p.cap), word(splits[i]), word(results)});
+    blocks += int64_t(units(p)) * splits[i];
     if (splits[i] == 1) continue; // takes nothing of the workspace
+    rows += int64_t(p.heads()) * p.rows;
     results += int64_t(p.heads()) * p.rows * splits[i];
-    units += here;
   }
-  std::vector<uint64_t> words;
-  if (asList) {
-    words.push_back(word(int64_t(list.size())));
-    first.resize(most, ~uint64_t(0));
-    problems.resize(most * problemWords, ~uint64_t(0));
-    words.insert(words.end(), first.begin(), first.end());
-  }
-  words.insert(words.end(), problems.begin(), problems.end());
-  const size_t bytes = results * (one.headDim + 1) * 4;
-  if (!partial || partial->bytes != bytes) {
-    synchronize();
-    partial = std::make_shared<Memory>(bytes);
-  }
-  needCounters();
-  words.insert(words.end(), {partial->at, partial->at + results * one.headDim * 4, counters->at});
-  launchWords(std::string("attention_decode_") + (asList ? "list_" : "") + name(one.t) + "_hd" + std::to_string(one.headDim) + (bounded ? "_capped" : ""),
-              {static_cast<unsigned>(blocks)}, 128, one.headDim == 64 ? 65536 : 98304, words);
+  const std::string kind = asList ? "list_" : "";
+  const uint64_t partial = workspace(results * (one.headDim + 1) * 4);
+  auto words = [&](std::vector<uint64_t> first) {
+    std::vector<uint64_t> all;
+    if (asList) {
+      all.push_back(word(int64_t(list.size())));
+      first.resize(most, ~uint64_t(0));
+      problems.resize(most * problemWords, ~uint64_t(0));
+      all.insert(all.end(), first.begin(), first.end());
+    }
+    all.insert(all.end(), problems.begin(), problems.end());
+    all.insert(all.end(), {partial, partial + results * one.headDim * 4});
+    return all;
+  };
+  launchWords("attention_decode_" + kind + name(one.t) + "_hd" + std::to_string(one.headDim) + (bounded ? "_capped" : ""),
+              {static_cast<unsigned>(blocks)}, 128, one.headDim == 64 ? 65536 : 98304, words(firstBlock), early);
+  if (rows == 0) return;
+  std::vector<uint64_t> combined = words(firstRow);
+  combined.push_back(word(one.headDim));
+  launchWords("attention_combine_" + kind + name(one.t), {static_cast<unsigned>(rows)}, rows <= multiprocessors() ? 256 : 128, 0, combined, true);
 }
 
-void attend(const Problem& p, Kernel kernel, int splits) {
+void attend(const Problem& p, Kernel kernel, int splits, bool early) {
   std::vector<uint64_t> words = attentionWords(p);
   const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim) + (p.bounded() ? "_capped" : "");
   if (kernel == GENERIC || p.bounded()) words.insert(words.end(), {word(p.window), word(p.cap)});
@@ -168,7 +166,9 @@ void attend(const Problem& p, Kernel kernel, int splits) {
     const unsigned shared = p.headDim == 128 ? 164928 : 124000;
     return launchWords("attention_hopper_" + t + hd, {up(packed, M), kvHeads}, p.headDim == 128 ? 384 : 512, shared, words);
   }
-  attendByKeys({&p}, splits ? std::vector<int>{splits} : goodSplits({&p}), false);
+  attendByKeys({&p}, splits ? std::vector<int>{splits} : goodSplits({&p}), false, early);
 }
 
-void attendList(const List& list, std::vector<int> splits) { attendByKeys(list, splits.empty() ? goodSplits(list) : splits, true); }
+void attendList(const List& list, std::vector<int> splits, bool early) {
+  attendByKeys(list, splits.empty() ? goodSplits(list) : splits, true, early);
+}

@@ -22,7 +22,6 @@ struct Problem {
   int heads() const { return kvHeads * group; }
   int keys() const;
   bool bounded() const { return window > 0 || cap > 0; }
-  bool apart = false; // a split of DECODE takes neighbouring tiles
   // A row sees keys from … to-1.
   int from(int row) const;
   int to(int row) const;
@@ -36,6 +35,7 @@ struct Shape {
   bool causal, merge, floatOut;
   int window = 0;
   double cap = 0;
+  bool gaps = true; // between heads of keys and values, of odd multiples of 16 bytes; caches have none
 };
 
 // makeProblem draws inputs; device-only problems are filled by a kernel and
@@ -48,16 +48,14 @@ bool haveHopper();
 
 // attentionWords are the arguments that all kernels begin with, for the pieces there are.
 std::vector<uint64_t> attentionWords(const Problem& p);
-// attend launches a kernel; splits is for DECODE, and chosen if it is 0.
-void attend(const Problem& p, Kernel k, int splits = 0);
+// attend launches a kernel; splits is for DECODE, and chosen if it is 0. Early, DECODE may begin before the kernel ahead has ended.
+void attend(const Problem& p, Kernel k, int splits = 0, bool early = false);
 
 using List = std::vector<const Problem*>;
 // attendList launches DECODE once on up to 64 problems of a type and a head_dim; splits has those of each, or is empty.
-void attendList(const List& list, std::vector<int> splits = {});
+void attendList(const List& list, std::vector<int> splits = {}, bool early = false);
 // goodSplits divides the keys of problems that are launched together.
 std::vector<int> goodSplits(const List& list);
-// countersClear says whether the counters of decode are all 0, as they have to be between launches.
-bool countersClear();
 
 // cut divides keys between pieces at random places; some may be empty.
 std::vector<int> cut(Rng& r, int keys, int pieces);

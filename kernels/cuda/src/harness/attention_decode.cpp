@@ -45,36 +45,37 @@ static void testList(Rng& r, const std::vector<Shape>& shapes) {
         problems[i].lse = lses[i];
       }
     }
-    attendList(list, splits);
+    attendList(list, splits, !good);
     for (size_t i = 0; i < problems.size(); i++) {
       const std::string what = "of a list of " + std::to_string(problems.size()) + ", " + describe(DECODE, shapes[i], splits[i]);
       near(what + ", output", read(problems[i].out), want[i].out, epsilon(shapes[i].t));
       nearLog(what, read(problems[i].lse), want[i].lse, 1e-5);
     }
-    record("counters after a list", countersClear(), "are not 0");
   }
 }
 
-// testRepeats runs the same list several times: whichever block comes last, each row is summed in one order.
+// testRepeats runs the same list several times, without waiting in between: however the kernels overlap, each row is
+// summed in one order.
 static void testRepeats(Rng& r, Type t, int headDim, int runs) {
-  std::vector<Problem> problems;
-  List list;
+  std::vector<std::vector<Problem>> problems(1);
   for (int i = uniform(r, 2, 9); i > 0; i--) {
-    problems.push_back(makeProblem(r, {t, headDim, uniform(r, 1, 8), uniform(r, 1, 8), 4, {uniform(r, 1, 20000), 5}, true, false, true}, true));
+    problems[0].push_back(makeProblem(r, {t, headDim, uniform(r, 1, 8), uniform(r, 1, 8), 4, {uniform(r, 1, 20000), 5}, true, false, true}, true));
   }
-  for (const Problem& p : problems) list.push_back(&p);
-  std::vector<std::vector<double>> first;
+  while (problems.size() < size_t(runs)) {
+    problems.push_back(problems[0]);
+    for (Problem& p : problems.back()) p.out = poisoned(F32, p.rows, p.out.cols, 4);
+  }
+  for (const auto& run : problems) {
+    List list;
+    for (const Problem& p : run) list.push_back(&p);
+    attendList(list, {}, true);
+  }
   int off = 0;
-  for (int run = 0; run < runs; run++) {
-    for (Problem& p : problems) p.out = poisoned(F32, p.rows, p.out.cols, 4);
-    attendList(list);
-    for (size_t i = 0; i < problems.size(); i++) {
-      const std::vector<double> out = read(problems[i].out);
-      if (run == 0) {
-        first.push_back(out);
-      } else {
-        for (size_t j = 0; j < out.size(); j++) off += !(out[j] == first[i][j]);
-      }
+  for (size_t i = 0; i < problems[0].size(); i++) {
+    const std::vector<double> first = read(problems[0][i].out);
+    for (const auto& run : problems) {
+      const std::vector<double> out = read(run[i].out);
+      for (size_t j = 0; j < out.size(); j++) off += !(out[j] == first[j]);
     }
   }
   record("a list " + std::to_string(runs) + " times", off == 0, std::to_string(off) + " elements differ from those of the first");
@@ -126,21 +127,29 @@ static double readLimit() {
 
 static double bytesRead(const Problem& p) { return 4.0 * (p.keys() - p.from(0)) * p.headDim * p.kvHeads; }
 
-// decode times a problem; splits are per KV head and block of rows, and chosen if 0.
-static void decode(Rng& r, const Shape& s, double limit, int splits = 0, bool apart = false) {
-  // Two problems in turn, so that the second does not find its keys in the cache.
-  Problem p[2] = {makeProblem(r, s, true), makeProblem(r, s, true)};
-  p[0].apart = p[1].apart = apart;
-  int turn = 0;
-  const double ms = milliseconds([&] { attend(p[turn++ & 1], DECODE, splits); }, 20);
-  char what[200];
-  snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
-           p[0].keys(), splits ? splits : goodSplits({&p[0]})[0], apart ? " apart" : "", bounds(s).c_str());
-  rate(what, ms, bytesRead(p[0]), limit);
+// decode times a problem, launched after the one before it has ended and as it is in a decode step, while that ends; each of
+// these ways to divide the keys of a KV head and a block of rows, 0 for a good one.
+static void decode(Rng& r, Shape s, double limit, const std::vector<int>& ways = {0}) {
+  s.gaps = false;
+  // So many that none finds its keys in the cache.
+  std::vector<Problem> problems;
+  for (int i = s.tokens[0] < 32768 || s.tokens[0] > 65536 ? 8 : 32; i > 0; i--) problems.push_back(makeProblem(r, s, true));
+  for (int splits : ways) {
+    for (bool early : {false, true}) {
+      const double ms = milliseconds([&] {
+        for (const Problem& p : problems) attend(p, DECODE, splits, early);
+      }, 20) / problems.size();
+      char what[200];
+      snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
+               problems[0].keys(), splits ? splits : goodSplits({&problems[0]})[0], bounds(s).c_str(), early ? ", dependent" : "");
+      rate(what, ms, bytesRead(problems[0]), limit);
+    }
+  }
 }
 
-// decodeList times as many problems of a shape, in one call and one by one.
-static void decodeList(Rng& r, const Shape& s, int count, double limit) {
+// decodeList times as many problems of a shape: in one call, which divides their keys well or not at all, and one by one.
+static void decodeList(Rng& r, Shape s, int count, double limit) {
+  s.gaps = false;
   std::vector<Problem> problems[2];
   List list[2];
   double bytes = 0;
@@ -149,37 +158,42 @@ static void decodeList(Rng& r, const Shape& s, int count, double limit) {
     for (const Problem& p : problems[turn]) list[turn].push_back(&p);
   }
   for (const Problem& p : problems[0]) bytes += bytesRead(p);
-  for (bool together : {true, false}) {
+  const std::vector<int> good = goodSplits(list[0]), whole(count, 1);
+  auto line = [&](const char* way, int splits, const std::function<void(const List&)>& f) {
     int turn = 0;
-    const double ms = milliseconds([&] {
-      const List& here = list[turn++ & 1];
-      if (together) return attendList(here);
-      for (const Problem* p : here) attend(*p, DECODE);
-    }, 20);
+    const double ms = milliseconds([&] { f(list[turn++ & 1]); }, 20);
     char what[200];
-    snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d problems, %s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
-             problems[0][0].keys(), count, together ? "in one call" : "one by one");
+    snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d problems, %d splits, %s", name(s.t), s.headDim, s.kvHeads, s.group,
+             s.rows, problems[0][0].keys(), count, splits, way);
     rate(what, ms, bytes, limit);
-  }
+  };
+  line("plain", good[0], [&](const List& l) { attendList(l); });
+  line("dependent", good[0], [&](const List& l) { attendList(l, {}, true); });
+  line("dependent", 1, [&](const List& l) { attendList(l, whole, true); });
+  line("dependent, one by one", goodSplits({list[0][0]})[0], [&](const List& l) {
+    for (const Problem* p : l) attend(*p, DECODE, 0, true);
+  });
 }
 
 void benchmarkDecode(Rng& r) {
   const double limit = readLimit();
   printf("reading alone %.0f GB/s, the limit of decode\n", limit);
-  for (int keys : {256, 32768, 131072}) {
-    for (int rows : {1, 4, 8, 16}) decode(r, {BF16, 128, rows, 8, 4, {keys}, true, false, false}, limit);
+  auto shape = [](int headDim, int rows, int kvHeads, int group, int keys) {
+    return Shape{BF16, headDim, rows, kvHeads, group, {keys}, true, false, false};
+  };
+  for (int rows : {1, 16}) decode(r, shape(128, rows, 8, 4, 256), limit);
+  decode(r, shape(128, 1, 8, 4, 4096), limit, {4, 8, 16, 32});
+  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 32768), limit, {16, 24, 32, 33});
+  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 131072), limit, {16, 32, 33});
+  for (int rows : {1, 8}) decode(r, shape(128, rows, 1, 4, 131072), limit, {66, 128, 132, 264});
+  for (int headDim : {64, 96, 256}) decode(r, shape(headDim, 1, 8, 4, 65536), limit);
+  Shape bounded = shape(256, 1, 8, 2, 65536);
+  bounded.cap = 50;
+  decode(r, bounded, limit);
+  for (int headDim : {128, 256}) {
+    bounded = shape(headDim, 1, 8, 4, 131072);
+    bounded.window = 4096;
+    decode(r, bounded, limit);
   }
-  decode(r, {BF16, 128, 1, 1, 4, {131072}, true, false, false}, limit);
-  for (int headDim : {64, 96, 256}) decode(r, {BF16, headDim, 1, 8, 4, {65536}, true, false, false}, limit);
-  decode(r, {BF16, 256, 1, 8, 2, {65536}, true, false, false, 0, 50}, limit);
-  for (int headDim : {128, 256}) decode(r, {BF16, headDim, 1, 8, 4, {131072}, true, false, false, 4096, 0}, limit);
-  for (int count : {16, 48}) decodeList(r, {BF16, 128, 1, 8, 4, {512}, true, false, false}, count, limit);
-  // Ways to divide the keys.
-  for (bool apart : {false, true}) {
-    for (int splits : {16, 33, 49, 66, 99}) {
-      for (int rows : {1, 8}) decode(r, {BF16, 128, rows, 8, 4, {32768}, true, false, false}, limit, splits, apart);
-    }
-    for (int splits : {16, 33, 66}) decode(r, {BF16, 128, 1, 8, 4, {131072}, true, false, false}, limit, splits, apart);
-    for (int splits : {66, 132, 198, 264, 528}) decode(r, {BF16, 128, 1, 1, 4, {131072}, true, false, false}, limit, splits, apart);
-  }
+  for (int count : {16, 48}) decodeList(r, shape(128, 1, 8, 4, 512), count, limit);
 }

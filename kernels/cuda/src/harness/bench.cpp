@@ -93,6 +93,7 @@ void benchmark(Rng& r) {
   benchmarkHopper(r);
   benchmarkDecode(r);
   benchmarkWeights(r, limit);
+  benchmarkLayers(r, limit);
   operators(r, limit);
   benchmarkCodes(limit);
   benchmarkMass(r);

@@ -14,7 +14,11 @@
 int passed = 0, failed = 0, failuresPrinted = 1000;
 
 namespace {
-std::map<std::string, CUfunction> kernels;
+struct Loaded {
+  CUfunction function;
+  bool early; // compiled for a device that knows of dependent launch
+};
+std::map<std::string, Loaded> kernels;
 CUdevice device;
 }  // namespace
 
@@ -138,18 +142,37 @@ uint64_t word(double x) {
 
 bool haveKernel(const std::string& kernel) { return kernels.count(kernel) > 0; }
 
-void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words) {
+static const Loaded& find(const std::string& kernel) {
   const auto found = kernels.find(kernel);
   if (found == kernels.end()) {
     printf("no image holds %s\n", kernel.c_str());
     check(CUDA_ERROR_NOT_FOUND, "finding a kernel");
   }
-  const CUfunction f = found->second;
-  if (shared > 48 << 10) CHECK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared));
+  return found->second;
+}
+
+bool launchesEarly(const std::string& kernel) { return find(kernel).early; }
+
+void preferShared(const std::string& kernel, int percent) {
+  CHECK(cuFuncSetAttribute(find(kernel).function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, percent));
+}
+
+void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words, bool early) {
+  const Loaded& k = find(kernel);
+  if (shared > 48 << 10) CHECK(cuFuncSetAttribute(k.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared));
   // Parameters are whole words, so that they lie as the words do, however wide each is.
   size_t bytes = words.size() * sizeof(uint64_t);
   void* packed[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, words.data(), CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
-  check(cuLaunchKernel(f, g.x, g.y, g.z, block, 1, 1, shared, nullptr, nullptr, packed), kernel.c_str());
+  CUlaunchAttribute serialization = {};
+  serialization.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  serialization.value.programmaticStreamSerializationAllowed = 1;
+  CUlaunchConfig config = {};
+  config.gridDimX = g.x, config.gridDimY = g.y, config.gridDimZ = g.z;
+  config.blockDimX = block, config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = shared;
+  config.attrs = &serialization;
+  config.numAttrs = early && k.early ? 1 : 0;
+  check(cuLaunchKernelEx(&config, k.function, nullptr, packed), kernel.c_str());
 }
 
 void synchronize() { CHECK(cuCtxSynchronize()); }
@@ -176,7 +199,9 @@ void openDevice(const std::string& images) {
     for (CUfunction f : functions) {
       const char* kernel;
       CHECK(cuFuncGetName(&kernel, f));
-      kernels[kernel] = f;
+      int version;
+      CHECK(cuFuncGetAttribute(&version, CU_FUNC_ATTRIBUTE_PTX_VERSION, f));
+      kernels[kernel] = {f, version >= 90};
     }
   }
   if (dir) closedir(dir);

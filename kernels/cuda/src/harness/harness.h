@@ -73,7 +73,12 @@ bool haveKernel(const std::string& kernel);
 struct Grid { unsigned x = 1, y = 1, z = 1; };
 
 // launch finds a kernel in the loaded images and starts it.
-void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words);
+// Early, it may begin before the kernel ahead has ended (common.cuh), if it was compiled for a device that can.
+void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words, bool early = false);
+// launchesEarly says whether a kernel was.
+bool launchesEarly(const std::string& kernel);
+// preferShared asks for so much of a multiprocessor's first cache as shared memory when a kernel runs there, in percent; -1 leaves it to the driver.
+void preferShared(const std::string& kernel, int percent);
 template <typename... A> void launch(const std::string& kernel, Grid g, unsigned block, unsigned shared, A... args) {
   launchWords(kernel, g, block, shared, {word(args)...});
 }
@@ -104,6 +109,8 @@ double milliseconds(const std::function<void()>& f, int repeats);
 void testOperators(Rng& r, bool small);
 void testRotate(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
+// testLayers compares decode steps whose kernels begin early with the same launched one after another.
+void testLayers(Rng& r, bool small);
 void testAttention(Rng& r, bool small);
 void testDecode(Rng& r);
 void testHopper(Rng& r, bool small);
@@ -116,6 +123,8 @@ void benchmarkDecode(Rng& r);
 double memoryLimit();
 // benchmarkWeights prints a table of what multiplying by a weight of each encoding, and decoding it, reaches.
 void benchmarkWeights(Rng& r, double limit);
+// benchmarkLayers prints what a layer of a decode step takes, and its linear layers alone, back to back.
+void benchmarkLayers(Rng& r, double limit);
 void benchmarkCodes(double limit);
 void benchmarkMass(Rng& r);
 // rate prints a time, the bytes in it a second, and their share of a limit in GB/s.

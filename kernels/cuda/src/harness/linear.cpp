@@ -2,36 +2,64 @@
 
 #include <algorithm>
 
-#include "encodings.h"
+#include "linear.h"
 
 static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
+
+void gemv(Type t, Encoding e, Rows y, Rows x, int rows, int in, const std::vector<Operand>& weights, int flags, bool early) {
+  std::vector<uint64_t> words = {y.at, word(y.stride), x.at, word(x.stride), word(rows), word(in), word(flags)};
+  unsigned blocks = 0;
+  for (size_t i = 0; i < 3; i++) {
+    const Operand w = i < weights.size() ? weights[i] : Operand{0, 0, 0};
+    words.insert(words.end(), {w.at, word(w.stride), word(w.out)});
+    blocks += up(w.out, 16);
+  }
+  launchWords(std::string("gemv_") + name(t) + "_" + name(e), {blocks}, quantised(e) ? 256 : 128, quantised(e) ? 0 : 65536, words, early);
+}
 
 struct LinearCase {
   Type t;
   Encoding e;
-  int rows, in, out, gap;
+  int rows, in;
+  std::vector<int> outs; // of each weight
+  int gap;
   bool accumulate, floatResult;
 };
 
 static void testCase(Rng& r, const LinearCase& c) {
-  const Weights w = randomWeights(r, c.e, c.out, c.in, quantised(c.e) ? blockElements(c.e) : c.gap);
+  std::vector<Weights> weights;
+  std::vector<Operand> operands;
+  std::string outs;
+  int out = 0;
+  for (int n : c.outs) {
+    weights.push_back(randomWeights(r, c.e, n, c.in, quantised(c.e) ? blockElements(c.e) : c.gap));
+    operands.push_back({weights.back().memory->at, weights.back().stride, n});
+    outs += (out ? " and " : "") + std::to_string(n);
+    out += n;
+  }
   const Matrix x = randomMatrix(r, c.t, c.rows, c.in, c.gap);
   const Type result = c.floatResult ? F32 : c.t;
-  const Matrix y = c.accumulate ? randomMatrix(r, result, c.rows, c.out, 3, 5) : poisoned(result, c.rows, c.out, 3);
-  launch(std::string("gemv_") + name(c.t) + "_" + name(c.e), {up(c.out, 16)}, 256, 0, y.at(), y.stride, x.at(), x.stride,
-         uint64_t(w.memory->at), w.stride, c.rows, c.in, c.out, (c.accumulate ? 1 : 0) | (c.floatResult ? 2 : 0));
-  std::vector<double> want(c.rows * c.out);
-  parallel(c.out, [&](int64_t o) {
-    for (int i = 0; i < c.rows; i++) {
-      double sum = c.accumulate ? y.v[i * c.out + o] : 0;
-      for (int k = 0; k < c.in; k++) sum += x.v[i * c.in + k] * w.v[o * c.in + k];
-      want[i * c.out + o] = sum;
-    }
-  });
-  char what[160];
-  snprintf(what, sizeof what, "gemv %s of %s, %d rows, %d to %d, gap %d%s%s", name(c.t), name(c.e), c.rows, c.in, c.out, c.gap,
+  const Matrix y = c.accumulate ? randomMatrix(r, result, c.rows, out, 3, 5) : poisoned(result, c.rows, out, 3);
+  gemv(c.t, c.e, {y.at(), y.stride}, {x.at(), x.stride}, c.rows, c.in, operands, (c.accumulate ? gemvAdd : 0) | (c.floatResult ? gemvFloat : 0),
+       uniform(r, 0, 1));
+  std::vector<double> want(c.rows * out);
+  int first = 0;
+  for (const Weights& w : weights) {
+    parallel(w.rows, [&](int64_t o) {
+      for (int i = 0; i < c.rows; i++) {
+        const int64_t at = i * out + first + o;
+        double sum = c.accumulate ? y.v[at] : 0;
+        for (int k = 0; k < c.in; k++) sum += x.v[i * c.in + k] * w.v[o * c.in + k];
+        want[at] = sum;
+      }
+    });
+    first += w.rows;
+  }
+  char what[200];
+  snprintf(what, sizeof what, "gemv %s of %s, %d rows, %d to %s, gap %d%s%s", name(c.t), name(c.e), c.rows, c.in, outs.c_str(), c.gap,
            c.accumulate ? ", adding" : "", c.floatResult ? ", to f32" : "");
-  // Products of 16-bit numbers are exact in f32; the order of the sum and how tensor cores cut it off differ.
+  // Products of 16-bit numbers, and of the parts that others are split into, are exact in f32; the order of the
+  // sum and how tensor cores cut it off differ.
   near(what, read(y), want, c.floatResult ? 1e-5 : epsilon(c.t));
 }
 
@@ -41,11 +69,13 @@ void testLinear(Rng& r, bool small) {
       for (int rows : {1, 2, 5, 8, 9, 16}) {
         // Whole blocks, so many that some warps have none and some several units.
         const int block = std::max(32, blockElements(e)), most = !small ? 6400 / block : block > 32 ? 20 : 12;
-        const int in = block * uniform(r, 1, most), out = uniform(r, 1, small ? 40 : 300);
+        const int in = block * uniform(r, 1, most);
+        std::vector<int> outs;
+        for (int i = uniform(r, 1, 3); i > 0; i--) outs.push_back(uniform(r, 1, small ? 40 : 150));
         const bool accumulate = uniform(r, 0, 1), floatResult = uniform(r, 0, 1);
-        testCase(r, {t, e, rows, in, out, 8 * uniform(r, 0, 2), accumulate, floatResult});
+        testCase(r, {t, e, rows, in, outs, 8 * uniform(r, 0, 2), accumulate, floatResult});
         // Odd strides, and for plain weights odd widths.
-        testCase(r, {t, e, rows, quantised(e) ? in : uniform(r, 1, 300), out, 1, !accumulate, !floatResult});
+        testCase(r, {t, e, rows, quantised(e) ? in : uniform(r, 1, 300), outs, 1, !accumulate, !floatResult});
       }
     }
   }

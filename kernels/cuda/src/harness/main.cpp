@@ -1,6 +1,7 @@
-// harness test|small|weights|hopper|hopper debug|decode|bench [seed]: tests the kernels
+// harness test|small|weights|layers|decode|hopper|hopper debug|bench [seed]: tests the kernels
 // against computations in double precision on the host, or times them. weights
-// does both for what reads weights, decode for attention with few rows, and hopper for prefill attention on compute
+// does both for what reads weights, layers for whole layers of a decode step,
+// decode for attention with few rows, and hopper for prefill attention on compute
 // capability 9.0a; "hopper debug" says where its results are wrong. All but bench
 // end with a line "N passed, N failed" and a non-zero status if anything failed;
 // small is short enough for compute-sanitizer.
@@ -12,8 +13,8 @@
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode != "test" && mode != "small" && mode != "weights" && mode != "hopper" && mode != "decode" && mode != "bench") {
-    fprintf(stderr, "usage: %s test|small|weights|hopper|hopper debug|decode|bench [seed]\n", argv[0]);
+  if (mode != "test" && mode != "small" && mode != "weights" && mode != "layers" && mode != "decode" && mode != "hopper" && mode != "bench") {
+    fprintf(stderr, "usage: %s test|small|weights|layers|decode|hopper|hopper debug|bench [seed]\n", argv[0]);
     return 2;
   }
   const bool debug = mode == "hopper" && argc > 2 && !strcmp(argv[2], "debug");
@@ -40,14 +41,21 @@ int main(int argc, char** argv) {
   }
   if (mode == "weights") {
     testOperators(r, false);
+    testRotate(r, false);
     testLinear(r, false);
     benchmarkWeights(r, memoryLimit());
+    return finish();
+  }
+  if (mode == "layers") {
+    testLayers(r, false);
+    benchmarkLayers(r, memoryLimit());
     return finish();
   }
   if (mode != "hopper") {
     testOperators(r, mode == "small");
     testRotate(r, mode == "small");
     testLinear(r, mode == "small");
+    testLayers(r, mode == "small");
     testAttention(r, mode == "small");
     testCodes(r, mode == "small");
     testMass(r, mode == "small");

@@ -106,7 +106,7 @@ static void testRotateSplit(Rng& r, Type t, int headDim, int half, bool neighbou
       kernel += "_weighted";
       words.insert(words.end(), {addressOf(qw.bias), addressOf(kw.bias), addressOf(vw.bias), addressOf(qw.norm), addressOf(kw.norm), word(eps)});
     }
-    launchWords(kernel, {static_cast<unsigned>(rows)}, 256, 0, words);
+    launchWords(kernel, {static_cast<unsigned>(rows), static_cast<unsigned>(uniform(r, 1, 7))}, 256, 0, words, uniform(r, 0, 1));
     char what[200];
     snprintf(what, sizeof what, "%s head_dim %d, %d pairs%s, weights %d,", kernel.c_str(), headDim, half, neighbours ? " of neighbours" : "", weights);
     near(what + std::string(" queries"), read(q), readied(q, headDim, qw, turn), epsilon(t));

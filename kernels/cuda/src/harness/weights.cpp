@@ -1,6 +1,6 @@
 // Times linear layers for few rows, and the decoding of weights, by encoding.
 
-#include "encodings.h"
+#include "linear.h"
 
 static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
 
@@ -34,9 +34,8 @@ static std::string cell(double bytes, double ms, double limit) {
 
 static std::string gemv(Rng& r, Large& w, int rows, double limit) {
   const Matrix x = randomMatrix(r, BF16, rows, w.in, 0), y = poisoned(BF16, rows, w.out, 0);
-  const std::string kernel = std::string("gemv_bf16_") + name(w.encoding);
   const double ms = milliseconds(
-      [&] { launch(kernel, {up(w.out, 16)}, 256, 0, y.at(), y.stride, x.at(), x.stride, w.next(), w.in, rows, w.in, w.out, 0); }, 50);
+      [&] { gemv(BF16, w.encoding, {y.at(), y.stride}, {x.at(), x.stride}, rows, w.in, {{w.next(), w.in, w.out}}, 0, false); }, 50);
   return cell(double(w.bytes), ms, limit);
 }
 
