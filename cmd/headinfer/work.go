@@ -149,7 +149,7 @@ func (w *worker) process(ctx context.Context, record queue.Record, p *pipeline, 
 	err = run.Run(ctx)
 	watch.stop()
 	figures.stop()
-	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: int(failed.Load())}
+	s = &summary{Report: engine.Report(), Auto: engine.Choices(p.Documents), Stages: run.Stats(), DeadLetters: int(failed.Load())}
 	if err != nil && ctx.Err() != nil {
 		err = &exitError{exitInterrupted, errors.New("interrupted; the documents at hand go to other workers")}
 	}
