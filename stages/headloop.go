@@ -31,6 +31,7 @@ type HeadLoop struct {
 	encoded  kernels.Buffer // a pass's keys and values of a tile's heads on their way to an encoded cache
 	grouping transfer.Grouping
 	cut      transfer.Cut // of the latest pass; only its group changes
+	autoSpan bool         // the engine is to choose the cut's span
 	onHost   bool
 	heavy    transfer.Heavy
 	lossy    []string // what makes the results inexact, for the report
@@ -189,7 +190,7 @@ func (h *HeadLoop) checkHeavy() error {
 		wrong bool
 		set   string
 	}{
-		{h.cut.Span > 0, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
+		{h.cut.Span > 0 || h.autoSpan, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
 	} {
 		if c.wrong {
 			return fmt.Errorf("heads.offload.heavy=%d goes with %s only; set it, or heads.offload.heavy=none", h.heavy.Most, c.set)
