@@ -44,7 +44,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		return err
 	}
 	h.giveBack(b)
-	if h.encodes() || b.tiles[0].Local {
+	if h.onHost && (h.encodes() || b.tiles[0].Local) {
 		b.pass.Compute.Record(h.attended[b.layer%2])
 	}
 	return emit(Attended{b})

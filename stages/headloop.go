@@ -328,7 +328,9 @@ func pastsOf(p *model.Pass) []transfer.Past {
 // Attend lets the layer's tiles be attended to and waits until that is enqueued.
 func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
 	set := layer % 2
-	h.pass.Compute.Record(h.projected[set])
+	if h.onHost {
+		h.pass.Compute.Record(h.projected[set])
+	}
 	l := &h.pass.layers[layer]
 	close(l.projected)
 	select {
@@ -340,7 +342,9 @@ func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
 	}
 	// The next layer writes the other set of new KV: the copy of what the
 	// layer before this one left there must have run.
-	h.pass.Compute.Wait(h.kept[1-set])
+	if h.onHost {
+		h.pass.Compute.Wait(h.kept[1-set])
+	}
 	return nil
 }
 
@@ -354,9 +358,11 @@ func (h *HeadLoop) End(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for _, e := range h.kept {
-		h.copyIn.Wait(e)
-		h.pass.Compute.Wait(e)
+	if h.onHost {
+		for _, e := range h.kept {
+			h.copyIn.Wait(e)
+			h.pass.Compute.Wait(e)
+		}
 	}
 	h.pass = nil
 	return nil
