@@ -8,5 +8,5 @@
 // built-in model was trained on. [Read] gives the samples of a file as it has them: no text is shortened or changed.
 //
 // [Score] compares an answer as the task's [Metric] says; [F1] as SQuAD does. Nothing here knows a model or a device.
-// [HeatMap] draws scores by depth and length as SVG and PNG.
+// [HeatMap] draws scores by depth and length as SVG and PNG, and [Curves] times against the length.
 package eval

@@ -22,43 +22,10 @@ const (
 	marginRight           = 96
 	marginBottom          = 60
 	legendWidth, steps    = 16, 64
-	textSize              = 14 // of letters, in SVG
 )
-
-// box is a filled rectangle.
-type box struct {
-	x, y, w, h int
-	fill       color.RGBA
-}
-
-// label is a line of text whose middle line is y.
-type label struct {
-	x, y  int
-	text  string
-	align align
-	ink   color.RGBA
-}
-
-// align says which part of a label is at x.
-type align int
-
-const (
-	left align = iota
-	centre
-	right
-)
-
-// drawing is what SVG and PNG are made from.
-type drawing struct {
-	w, h   int
-	boxes  []box
-	labels []label
-}
 
 var (
-	paper = color.RGBA{255, 255, 255, 255}
-	black = color.RGBA{30, 30, 30, 255}
-	none  = color.RGBA{225, 225, 225, 255}
+	none = color.RGBA{225, 225, 225, 255}
 	// From nothing right to everything right; told apart without seeing red or green.
 	scale = []color.RGBA{{68, 20, 86, 255}, {190, 70, 90, 255}, {245, 185, 95, 255}, {150, 205, 145, 255}, {35, 130, 140, 255}}
 )
@@ -99,7 +66,7 @@ func (m HeatMap) draw() drawing {
 	legendH := max(gridH, 3*cellHeight)
 	d := drawing{w: marginLeft + gridW + marginRight, h: marginTop + legendH + marginBottom}
 	// A long title makes the drawing wider.
-	d.w = max(d.w, 2*16+glyphAdvance*pixel*len([]rune(m.Title)))
+	d.w = max(d.w, 2*16+widthOf(m.Title))
 	add := func(x, y int, a align, text string) { d.labels = append(d.labels, label{x, y, text, a, black}) }
 	add(16, 18, left, m.Title)
 	add(16, marginTop-16, left, "depth of the fact")

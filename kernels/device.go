@@ -38,7 +38,8 @@ type Info struct {
 	Kind        string // "cpu" or "cuda"
 	Name        string // for a person, such as "AMD EPYC, 2 threads, avx512"
 	Activations DType  // the type of hidden states, queries, keys and values; f32 or narrower
-	Chunk       int    // tokens of a prefill chunk when the user leaves it to us
+	Chunk       int    // tokens of a pass from which on operators are near their best
+	Nominal     Nominal
 }
 
 // Buffer is a device allocation. The zero Buffer holds nothing.

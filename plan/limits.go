@@ -66,6 +66,18 @@ func (m Model) PrefillCopies(how Method, tokens int) (in, out int64) {
 	return token * PastTokens(tokens, how.Chunk), token * int64(tokens)
 }
 
+// DecodeCopies returns the bytes that a token after a context brings to the device:
+// the whole cache, or of one in codes its whole records.
+func (m Model) DecodeCopies(how Method, context int) int64 {
+	if !how.OnHost {
+		return 0
+	}
+	if how.Bits > 0 {
+		context = context / how.ScaleGroup * how.ScaleGroup
+	}
+	return m.cache(context, m.CachedToken(how))
+}
+
 // ReadPerToken returns the bytes of weights that one token must read: all but
 // the embedding, of which it takes a row, unless that is the output matrix
 // too. The embedding's share of the bytes is taken to be its share of the

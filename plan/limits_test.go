@@ -70,6 +70,25 @@ func TestPrefillCopies(t *testing.T) {
 	}
 }
 
+func TestDecodeCopies(t *testing.T) {
+	codes := Method{OnHost: true, Bits: 8, ScaleGroup: 2}
+	for _, c := range []struct {
+		how  Method
+		want int64
+	}{
+		{Method{}, 0}, {Method{Bits: 8, ScaleGroup: 2}, 0}, {Method{OnHost: true}, 11 * 48},
+		// 10 tokens in whole records of 2: 3 layers × 2 heads × 2 × (2 codes + 4 bytes).
+		{codes, 10 * 3 * 2 * 2 * 6},
+	} {
+		if got := small.DecodeCopies(c.how, 11); got != c.want {
+			t.Errorf("%+v: %d bytes, want %d", c.how, got, c.want)
+		}
+	}
+	if got := llama3.DecodeCopies(Method{OnHost: true}, 128<<10); got != 16<<30 {
+		t.Errorf("Llama-3-8B: %d bytes, want 16 GiB", got)
+	}
+}
+
 func TestReadPerToken(t *testing.T) {
 	// The table is 28 of 28 + 28 + 3·156 = 524 weights: 280 of 5240 bytes.
 	if got := small.ReadPerToken(); got != 5240-280 {

@@ -88,6 +88,11 @@ func (m Model) Activations(rows, segments int) int64 {
 	return int64(elements)*m.ElementBytes + int64(floats)*4
 }
 
+// partial returns what results of a tile of group heads take that are merged, in f32.
+func (m Model) partial(rows, group int) int64 {
+	return int64(rows) * int64(group*m.Heads/m.KVHeads*m.HeadDim) * 4
+}
+
 // Memory returns what a method takes for one text of prompt tokens of which
 // the cache holds tokens in the end.
 func (m Model) Memory(how Method, prompt, tokens int) Memory {
@@ -115,8 +120,7 @@ func (m Model) Memory(how Method, prompt, tokens int) Memory {
 		span = min(how.Span, tokens)
 	}
 	if span < tokens && m.ElementBytes < 4 {
-		// Partial results are merged in f32.
-		use.Activations += int64(rows) * int64(group*m.Heads/m.KVHeads*m.HeadDim) * 4
+		use.Activations += m.partial(rows, group)
 	}
 	if how.Bits > 0 {
 		use.KV += int64(group) * int64(span) * m.TokenKV()

@@ -11,7 +11,7 @@ import (
 
 type attentionOptions struct {
 	Group          config.Choice `yaml:"group" default:"adaptive" words:"all,adaptive" min:"1" unit:"KV heads" doc:"KV heads a tile. adaptive is the largest group whose ring fits in the device memory that is left, smaller as the context grows." example:"1"`
-	Span           config.Choice `yaml:"span" default:"all" words:"all" min:"1" unit:"tokens" doc:"Tokens a tile. With a number, the device memory for keys and values does not grow with the context." example:"32Ki"`
+	Span           config.Choice `yaml:"span" default:"all" words:"all,auto" min:"1" unit:"tokens" doc:"Tokens a tile. With a number, the device memory for keys and values does not grow with the context. auto is the fewest that keep copies near the speed of the link (docs/decisions.md)." example:"32Ki"`
 	Recent         config.Choice `yaml:"recent" default:"all" words:"all" min:"1" unit:"tokens" doc:"With a number, lossy: of what was before a pass, only the last so many tokens and the first ones (sinks) are attended to, as StreamingLLM does, at the positions that they have in the text. What lies between is lost." example:"1024"`
 	Sinks          config.Count  `yaml:"sinks" default:"0" unit:"tokens" doc:"With recent, how many of the first tokens are kept too." example:"4"`
 	StreamingHeads string        `yaml:"streaming_heads" default:"" doc:"With recent, which KV heads see only that: a file as DuoAttention has it, a line for each layer and on it a number for each KV head, 1 for one that sees everything and 0 for one that does not. Empty: all see only that." example:"heads.tsv"`
@@ -44,7 +44,7 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 		return err
 	}
 	h.giveBack(b)
-	if h.encodes() || b.tiles[0].Local {
+	if h.onHost && (h.encodes() || b.tiles[0].Local) {
 		b.pass.Compute.Record(h.attended[b.layer%2])
 	}
 	return emit(Attended{b})

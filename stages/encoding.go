@@ -88,7 +88,7 @@ func (h *HeadLoop) encode(t *tile, move mover) error {
 	all, block := tail.Tokens+own.Tokens, h.shape.DType.Block()
 	full := all / block * block
 	if full == 0 {
-		h.move(h.dev.CopyWithin, place.TokenRange(tail.Tokens, all), own)
+		h.move(h.dev.CopyWithin, h.outward(t.pass), place.TokenRange(tail.Tokens, all), own)
 		return nil
 	}
 	encoded, err := h.shape.Tile(h.encoded.Data, h.encoded.Bytes, t.Head.Len(), full)
@@ -100,8 +100,8 @@ func (h *HeadLoop) encode(t *tile, move mover) error {
 	if tail.Tokens == 0 {
 		pieces = pieces[1:]
 	}
-	h.dev.QuantizeKV(h.copyOut, encoded, pieces)
+	h.dev.QuantizeKV(h.outward(t.pass), encoded, pieces)
 	h.write(t, past, encoded, move)
-	h.move(h.dev.CopyWithin, place.TokenRange(0, all-full), own.TokenRange(cut, own.Tokens))
+	h.move(h.dev.CopyWithin, h.outward(t.pass), place.TokenRange(0, all-full), own.TokenRange(cut, own.Tokens))
 	return nil
 }

@@ -35,6 +35,7 @@ type Engine struct {
 	answer   int // the most tokens that a decode stage writes, for which a prefill leaves room
 	spanLogs
 	queueing
+	autoSizes
 }
 
 // Observer is told how documents get on. Its methods are called from the stages,
@@ -113,6 +114,7 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 	if e.decoder, err = model.NewDecoder(c, dev, e.loop, e.timeline); err != nil {
 		return nil, errors.Join(e.explain(err), e.loop.Close())
 	}
+	e.choose()
 	return e, nil
 }
 

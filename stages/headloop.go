@@ -31,6 +31,7 @@ type HeadLoop struct {
 	encoded  kernels.Buffer // a pass's keys and values of a tile's heads on their way to an encoded cache
 	grouping transfer.Grouping
 	cut      transfer.Cut // of the latest pass; only its group changes
+	autoSpan bool         // the engine is to choose the cut's span
 	onHost   bool
 	heavy    transfer.Heavy
 	lossy    []string // what makes the results inexact, for the report
@@ -189,7 +190,7 @@ func (h *HeadLoop) checkHeavy() error {
 		wrong bool
 		set   string
 	}{
-		{h.cut.Span > 0, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
+		{h.cut.Span > 0 || h.autoSpan, "heads.attention.span=all"}, {h.cut.Keep.Recent > 0, "heads.attention.recent=all"},
 	} {
 		if c.wrong {
 			return fmt.Errorf("heads.offload.heavy=%d goes with %s only; set it, or heads.offload.heavy=none", h.heavy.Most, c.set)
@@ -327,7 +328,9 @@ func pastsOf(p *model.Pass) []transfer.Past {
 // Attend lets the layer's tiles be attended to and waits until that is enqueued.
 func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
 	set := layer % 2
-	h.pass.Compute.Record(h.projected[set])
+	if h.onHost {
+		h.pass.Compute.Record(h.projected[set])
+	}
 	l := &h.pass.layers[layer]
 	close(l.projected)
 	select {
@@ -339,7 +342,9 @@ func (h *HeadLoop) Attend(ctx context.Context, layer int) error {
 	}
 	// The next layer writes the other set of new KV: the copy of what the
 	// layer before this one left there must have run.
-	h.pass.Compute.Wait(h.kept[1-set])
+	if h.onHost {
+		h.pass.Compute.Wait(h.kept[1-set])
+	}
 	return nil
 }
 
@@ -353,9 +358,11 @@ func (h *HeadLoop) End(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for _, e := range h.kept {
-		h.copyIn.Wait(e)
-		h.pass.Compute.Wait(e)
+	if h.onHost {
+		for _, e := range h.kept {
+			h.copyIn.Wait(e)
+			h.pass.Compute.Wait(e)
+		}
 	}
 	h.pass = nil
 	return nil

@@ -60,23 +60,38 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 		if b.tiles[0].Local || h.encodes() {
 			ready = h.attended[set]
 		}
-		h.copyOut.Wait(ready)
-		h.time.Around(h.copyOut, transfer.CopyOut, b, func() {
+		out := h.outward(b.pass)
+		if h.onHost {
+			out.Wait(ready)
+		}
+		h.time.Around(out, transfer.CopyOut, b, func() {
 			var within moves
 			for _, t := range b.tiles {
 				if err = h.store(t, &within); err != nil {
 					return
 				}
 			}
-			h.dev.Scatter(h.copyOut, within.to, within.from)
+			h.dev.Scatter(out, within.to, within.from)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	// The last of these stands for all of the layer's.
-	h.copyOut.Record(h.kept[set])
+	if h.onHost {
+		h.copyOut.Record(h.kept[set])
+	}
 	return emit(Stored{b})
+}
+
+// outward is the stream on which a pass's own keys and values are kept: for a cache on
+// the device the one that computes, as a wait between two streams costs more than such
+// a copy.
+func (h *HeadLoop) outward(p *headPass) kernels.Stream {
+	if h.onHost {
+		return h.copyOut
+	}
+	return p.Compute
 }
 
 // moves are copies within the device that are enqueued together.
@@ -125,7 +140,7 @@ func (h *HeadLoop) keepRecent(t *tile, move mover) {
 	from := t.pass.NewKV(t.Layer).TokenRange(rows.To-kept, rows.To)
 	at := 0
 	for _, to := range sequence.Recent(t.Layer, end-kept, end) {
-		h.move(move, to, from.TokenRange(at, at+to.Tokens))
+		h.move(move, h.outward(t.pass), to, from.TokenRange(at, at+to.Tokens))
 		at += to.Tokens
 	}
 }
@@ -138,7 +153,7 @@ type mover func(s kernels.Stream, dst, src kernels.Tensor)
 func (h *HeadLoop) write(t *tile, past int, from kernels.KV, move mover) {
 	at, sequence := 0, t.sequence()
 	for _, to := range sequence.View(t.Layer, t.Head.From, t.Head.To, past, past+from.Tokens) {
-		h.move(move, to, from.TokenRange(at, at+to.Tokens))
+		h.move(move, h.outward(t.pass), to, from.TokenRange(at, at+to.Tokens))
 		at += to.Tokens
 	}
 	if h.onHost && sequence.Base() == nil {
@@ -147,9 +162,9 @@ func (h *HeadLoop) write(t *tile, past int, from kernels.KV, move mover) {
 }
 
 // move enqueues the copy of keys and values.
-func (h *HeadLoop) move(move mover, to, from kernels.KV) {
+func (h *HeadLoop) move(move mover, s kernels.Stream, to, from kernels.KV) {
 	if from.Tokens > 0 {
-		move(h.copyOut, to.Keys(), from.Keys())
-		move(h.copyOut, to.Values(), from.Values())
+		move(s, to.Keys(), from.Keys())
+		move(s, to.Values(), from.Values())
 	}
 }

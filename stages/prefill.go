@@ -14,7 +14,7 @@ import (
 )
 
 type prefillOptions struct {
-	Chunk    config.Choice   `yaml:"chunk" default:"auto" words:"auto,none" min:"1" unit:"tokens" doc:"Tokens read at a time. Smaller chunks take less memory for activations; each chunk passes over the whole cache. auto is the device's choice, none reads the prompt in one piece." example:"2048"`
+	Chunk    config.Choice   `yaml:"chunk" default:"auto" words:"auto,none" min:"1" unit:"tokens" doc:"Tokens read at a time. Smaller chunks take less memory for activations; each chunk passes over the whole cache. auto is so many that copies of the cache hide behind them on the device at hand, as far as memory allows (docs/decisions.md); none reads the prompt in one piece." example:"2048"`
 	Batch    config.Count    `yaml:"batch" default:"16" min:"1" max:"1024" unit:"texts" doc:"Most texts in flight, being read or answered. Short ones share passes, as many as a chunk holds, and their answers are written together; long ones take turns with them. A text waits until the memory that it needs is there. 1 is one after another." example:"1"`
 	Snapshot snapshotOptions `yaml:"snapshot"`
 }
@@ -52,7 +52,7 @@ type work struct {
 
 func newPrefill(e *Engine, o *prefillOptions) (graph.Batcher[*Prompt, *Prefilled], error) {
 	e.slots = make(chan struct{}, int(o.Batch))
-	p := &prefill{engine: e, chunk: o.chunk(e.Device)}
+	p := &prefill{engine: e, chunk: o.chunk(e)}
 	var err error
 	p.snapshots, err = newSnapshots(e, &o.Snapshot, p.chunk)
 	return p, err
@@ -300,22 +300,4 @@ func (p *prefill) wait(ctx context.Context, why error) (err error) {
 func noRoom(err error) bool {
 	_, host := errors.AsType[*transfer.HostMemoryError](err)
 	return host || errors.Is(err, kernels.ErrBudget)
-}
-
-// ChunkOf returns the tokens of a pass that a pipeline's chunked-prefill stage
-// asks for on a device, 0 meaning the whole prompt.
-func ChunkOf(documents []config.Entry, dev kernels.Device) int {
-	for _, e := range documents {
-		if o, ok := e.Options.(*prefillOptions); ok {
-			return o.chunk(dev)
-		}
-	}
-	return dev.Info().Chunk
-}
-
-func (o *prefillOptions) chunk(dev kernels.Device) int {
-	if o.Chunk.Is("auto") {
-		return dev.Info().Chunk
-	}
-	return o.Chunk.N
 }

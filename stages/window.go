@@ -12,7 +12,7 @@ import (
 
 // window sets which tokens the loop's heads attend to, and says what that loses.
 func (o *attentionOptions) window(loop *HeadLoop) error {
-	loop.cut = transfer.Cut{Span: o.Span.N}
+	loop.cut, loop.autoSpan = transfer.Cut{Span: o.Span.N}, o.Span.Is("auto")
 	if o.Recent.Is("all") {
 		switch {
 		case o.Sinks > 0:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"headinfer/config"
 	"headinfer/pipelines"
@@ -33,9 +34,18 @@ type benchOptions struct {
 	limits    bool
 	asJSON    bool
 	tracePath string
+	curve     string // folder; empty: no curves
+	aboveText string // of --kv-fill-above
 
 	contexts []int // in tokens, ascending
+	usual    bool  // they are those of --curve, as far as the model allows
 	chunk    int   // tokens; 0: what each pipeline says
+	above    int   // contexts of more tokens are filled; 0: none is
+}
+
+// filled reports whether the cache is filled at a context and no prompt is read.
+func (o *benchOptions) filled(context int) bool {
+	return o.fill || o.above > 0 && context > o.above
 }
 
 func newBench() *cobra.Command {
@@ -55,6 +65,12 @@ Limits come from what this device was measured to copy, compute and read, just
 before, each alone. Methods with chunk: none read the prompt in one piece,
 whatever --chunk says.
 
+With --curve, the times are drawn against the context, both on axes of decades,
+with the lines of the limits: curve.svg, curve.png, and the figures in curve.json and
+curve.md. Contexts are then 1Ki to 256Ki, as far as the model's goes, if --context does
+not name others. With --kv-fill-above, decode is drawn on where reading prompts would
+take too long.
+
 With --weights, every method is measured once for each encoding of a model's
 random weights, and a table beside says what a token reads of them.
 
@@ -64,8 +80,15 @@ Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
 
 Exit code: 0 if at least one row was measured, 1 if none was or the device
 failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
-		Example: `  headinfer bench --model random:llama-3-8b --method headinfer-1,tiled --context 32Ki,128Ki --chunk 8Ki`,
+		Example: `  headinfer bench --model random:llama-3-8b --method headinfer-1,tiled --context 32Ki,128Ki --chunk 8Ki
+  headinfer bench --model random:llama-3-8b --method adaptive --device-memory 24GiB --curve out/curve`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("curve") && o.curve == "" {
+				return usage(errors.New("--curve: no folder; name one that the drawing is written to, such as out/curve"))
+			}
+			if o.usual = o.curve != "" && !c.Flags().Changed("context"); o.usual {
+				o.texts = curveContexts
+			}
 			report, err := o.run(c.Context(), args, c.ErrOrStderr())
 			if report == nil || len(report.Rows) == 0 {
 				return err
@@ -85,6 +108,13 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 		},
 	}
 	f := c.Flags()
+	// Both take lists, so both are typed as plurals.
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "methods" || name == "contexts" {
+			name = strings.TrimSuffix(name, "s")
+		}
+		return pflag.NormalizedName(name)
+	})
 	f.StringSliceVar(&o.methods, "method", nil, "methods to measure (default adaptive, if no FILE is given)")
 	f.StringVar(&o.model, "model", "", "short for --set model.path=")
 	f.StringSliceVar(&o.weights, "weights", nil, "encodings of random weights to measure with, such as bf16,q8_0,q4_k, or all")
@@ -94,6 +124,8 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 	f.IntVar(&o.repeats, "repeats", 1, "times to measure each row")
 	f.StringVar(&o.memory, "device-memory", "", "short for --set device.memory=")
 	f.BoolVar(&o.fill, "kv-fill", false, "fill the cache with random keys and values instead of reading a prompt: decode figures only")
+	f.StringVar(&o.aboveText, "kv-fill-above", "", "do as with --kv-fill at contexts of more tokens than this")
+	f.StringVar(&o.curve, "curve", "", "draw the times against the context into this folder")
 	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for the limits")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.StringVar(&o.tracePath, "trace", "", "write a trace of all rows to this file (JSON, for ui.perfetto.dev)")
@@ -111,6 +143,11 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 	if err != nil {
 		return nil, err
 	}
+	if o.curve != "" {
+		if err := o.checkCurve(all); err != nil {
+			return nil, usage(err)
+		}
+	}
 	var trace *traceFile
 	if o.tracePath != "" {
 		if trace, err = createTrace(o.tracePath); err != nil {
@@ -120,8 +157,13 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 			p.trace = true
 		}
 	}
-	report, err := o.measureAll(ctx, all, trace, newLogger(errOut))
-	return report, errors.Join(err, trace.finish())
+	log := newLogger(errOut)
+	report, err := o.measureAll(ctx, all, trace, log)
+	err = errors.Join(err, trace.finish())
+	if o.curve != "" && report != nil {
+		err = errors.Join(err, report.draw(o.curve, log))
+	}
+	return report, err
 }
 
 // measureAll is run, once it is clear what to measure.
@@ -177,6 +219,16 @@ func (o *benchOptions) check() error {
 			return usage(fmt.Errorf("--chunk: passes of %d tokens; expected 1 or more", n))
 		}
 		o.chunk = int(n)
+	}
+	if o.aboveText != "" {
+		n, err := config.ParseCount(o.aboveText)
+		if err == nil && n < 1 {
+			err = errors.New("0 tokens; expected 1 or more, or --kv-fill for all contexts")
+		}
+		if err != nil {
+			return usage(fmt.Errorf("--kv-fill-above: %w", err))
+		}
+		o.above = int(n)
 	}
 	if o.repeats < 1 || o.decode < 1 {
 		return usage(errors.New("--repeats and --decode-tokens must be at least 1"))

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -36,9 +38,12 @@ func (o *benchOptions) measureRates(p benchPipeline, log zerolog.Logger) (rates 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
+	if o.usual {
+		o.allow(c.Context)
+	}
 	longest := o.contexts[len(o.contexts)-1]
 	measured, err := devicerate.Measure(dev, devicerate.Shape{
-		Rows: rowsOf(o.chunkOf(p, dev), longest), Hidden: c.Hidden, FFN: c.FFN,
+		Rows: rowsOf(cmp.Or(o.chunk, dev.Info().Chunk), longest), Hidden: c.Hidden, FFN: c.FFN,
 		KVHeads: c.KVHeads, Group: c.Group(), HeadDim: c.HeadDim, Keys: longest,
 	})
 	if err != nil {
@@ -46,15 +51,6 @@ func (o *benchOptions) measureRates(p benchPipeline, log zerolog.Logger) (rates 
 		return nil, nil
 	}
 	return &benchRates{Device: dev.Info().Name, Rates: measured}, nil
-}
-
-// chunkOf returns the tokens of a pipeline's passes; 0 means the whole prompt.
-func (o *benchOptions) chunkOf(p benchPipeline, dev kernels.Device) int {
-	chunk := stages.ChunkOf(p.Documents, dev)
-	if chunk > 0 && o.chunk > 0 {
-		return o.chunk
-	}
-	return chunk
 }
 
 // rowsOf returns the tokens of the largest pass over a prompt.
@@ -85,7 +81,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 	engine, done, err := startEngine(p.pipeline, dev, log)
 	if errors.Is(err, kernels.ErrBudget) || errors.Is(err, errors.ErrUnsupported) {
 		for _, n := range o.contexts {
-			rows = append(rows, benchRow{Pipeline: p.name, Context: n, Filled: o.fill, Error: err.Error()})
+			rows = append(rows, benchRow{Pipeline: p.name, Context: n, Filled: o.filled(n), Error: err.Error()})
 			logRow(log, rows[len(rows)-1])
 		}
 		return rows, figures, nil
@@ -94,6 +90,7 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 		return nil, nil, err
 	}
 	b.engine = engine
+	logChoices(b.choices(), log)
 	defer func() {
 		figures = trace.add(p.name, engine)
 		err = errors.Join(err, done())
@@ -124,6 +121,21 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 	return rows, figures, nil
 }
 
+// chunkOf returns the tokens of the pipeline's passes; 0 means the whole prompt.
+func (b *bench) chunkOf() int {
+	chunk := stages.ChunkOf(b.pipeline.Documents, b.engine)
+	if chunk > 0 && b.chunk > 0 {
+		return b.chunk
+	}
+	return chunk
+}
+
+// choices are those that no flag takes the place of.
+func (b *bench) choices() []stages.Choice {
+	all := b.engine.Choices(b.pipeline.Documents)
+	return slices.DeleteFunc(all, func(c stages.Choice) bool { return b.chunk > 0 && c.Option == stages.ChunkOption })
+}
+
 // fits refuses contexts past the model's; one of random weights has no limit.
 func (b *bench) fits() error {
 	most := b.engine.Checkpoint.Config.Context
@@ -137,11 +149,11 @@ func (b *bench) fits() error {
 func (b *bench) row(n int) benchRow {
 	c, dev := b.engine.Checkpoint, b.engine.Device
 	r := benchRow{
-		Pipeline: b.pipeline.name, Context: n, Filled: b.fill, Weights: b.pipeline.weights, Read: stages.PlanModel(b.engine).ReadPerToken(),
+		Pipeline: b.pipeline.name, Context: n, Filled: b.filled(n), Weights: b.pipeline.weights, Read: stages.PlanModel(b.engine).ReadPerToken(),
 		Model: c.Config.Name, Random: c.Random, Lossy: b.engine.Report().Lossy, Device: dev.Info().Name,
 	}
-	if !b.fill {
-		r.Chunk = rowsOf(b.chunkOf(b.pipeline, dev), n)
+	if !r.Filled {
+		r.Chunk = rowsOf(b.chunkOf(), n)
 	}
 	return r
 }
@@ -194,7 +206,8 @@ func (b *bench) measure(ctx context.Context, r *benchRow, rates *benchRates) err
 	if b.engine.Partial() {
 		rates = nil // the limits are those of the whole context
 	}
-	r.figures(samples, stages.PlanModel(b.engine), rates)
+	r.model = stages.PlanModel(b.engine)
+	r.figures(samples, r.model, rates)
 	return nil
 }
 
@@ -236,7 +249,7 @@ func (b *bench) once(ctx context.Context, r *benchRow, s *benchSample) error {
 			method.Chunk = 1 // no pass had more
 		}
 		planned := stages.PlanModel(e).Memory(method, r.Context, r.Context+b.decode)
-		r.Planned = &planned
+		r.Planned, r.how = &planned, method
 		r.Group, r.Span = method.Group, method.Span
 		if r.Span == 0 || r.Span > r.Context {
 			r.Span = r.Context
@@ -250,7 +263,7 @@ func (b *bench) once(ctx context.Context, r *benchRow, s *benchSample) error {
 
 // begin makes the cache hold the row's context.
 func (b *bench) begin(ctx context.Context, text *stages.Text, r *benchRow, s *benchSample) error {
-	if b.fill {
+	if r.Filled {
 		if err := text.Fill(ctx, r.Context, b.decode); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func (r *benchReport) memory() table {
 
 // about says what was measured, and on what.
 func (r *benchReport) about(out io.Writer) {
-	device, what, filled := "", "", false
+	device, what, filled, read := "", "", false, false
 	for _, row := range r.Rows {
 		if row.Device != "" {
 			device = row.Device
@@ -104,12 +104,15 @@ func (r *benchReport) about(out io.Writer) {
 		if row.Model != "" { // with --weights, rows differ in the encoding
 			what = strings.Replace(row.Model, " in "+row.Weights+")", ")", 1)
 		}
-		filled = filled || row.Filled
+		filled, read = filled || row.Filled, read || !row.Filled
 	}
 	if what != "" {
 		fmt.Fprintf(out, "model: %s\n", what)
 	}
-	if filled {
+	switch {
+	case filled && read:
+		fmt.Fprintln(out, "cache: in rows without a prefill, filled with random keys and values; no prompt was read")
+	case filled:
 		fmt.Fprintln(out, "cache: filled with random keys and values; no prompt was read")
 	}
 	fmt.Fprintf(out, "machine: %s\n", r.Machine)

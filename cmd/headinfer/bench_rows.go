@@ -87,6 +87,9 @@ type benchRow struct {
 	Planned  *plan.Memory   `json:"planned,omitempty"`      // what plan computes, without workspace
 	InUse    *benchInUse    `json:"in_use_bytes,omitempty"` // nil where the driver does not count
 	HostKV   int64          `json:"host_kv_bytes"`
+
+	model plan.Model  // for the lines of the limits
+	how   plan.Method // as it was done
 }
 
 // benchPhase is a prefill, or one token of a decode.

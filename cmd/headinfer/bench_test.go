@@ -248,7 +248,7 @@ func TestBenchTable(t *testing.T) {
 			t.Errorf("the tables lack %q", want)
 		}
 	}
-	for _, want := range []string{"llama-3-8b (random weights)\n", "cache: filled with random", "\nmachine: ", "\ndevice: GPU\n", "copies in 54.7 GB/s",
+	for _, want := range []string{"llama-3-8b (random weights)\n", "cache: in rows without a prefill, filled with random", "\nmachine: ", "\ndevice: GPU\n", "copies in 54.7 GB/s",
 		"chunked-prefill at 1048576 tokens: no room\n"} {
 		if !strings.Contains(about, want) {
 			t.Errorf("%q is missing below the tables", want)

@@ -23,7 +23,17 @@ func openEngine(p *pipeline, log zerolog.Logger) (e *stages.Engine, done func() 
 	if err != nil {
 		return nil, nil, err
 	}
-	return startEngine(p, dev, log)
+	if e, done, err = startEngine(p, dev, log); err == nil {
+		logChoices(e.Choices(p.Documents), log)
+	}
+	return e, done, err
+}
+
+// logChoices says what a pipeline left to the program, and why it is that.
+func logChoices(all []stages.Choice, log zerolog.Logger) {
+	for _, c := range all {
+		log.Info().Str("option", c.Option).Str("is", c.Value()).Str("why", c.Why).Msg("chosen for auto")
+	}
 }
 
 // startEngine puts the pipeline's model on a device. done closes both; if it

@@ -131,7 +131,7 @@ func (f *headFinder) answer(ctx context.Context, m evalMethod, cases []evalCase)
 	asked := 0
 	err = withEngine(m.pipeline, f.log, func(e *stages.Engine) error {
 		f.layers, f.heads = e.Checkpoint.Config.Layers, e.Checkpoint.Config.KVHeads
-		chunk := stages.ChunkOf(m.Documents, e.Device)
+		chunk := stages.ChunkOf(m.Documents, e)
 		for _, c := range cases {
 			for _, s := range c.samples {
 				asked++
@@ -205,7 +205,7 @@ func (f *headFinder) perToken(sum float64) float64 {
 func (f *headFinder) damage(ctx context.Context, p *pipeline) (float64, error) {
 	sum := 0.0
 	err := withEngine(p, zerolog.Nop(), func(e *stages.Engine) error {
-		chunk := stages.ChunkOf(p.Documents, e.Device)
+		chunk := stages.ChunkOf(p.Documents, e)
 		for _, s := range f.samples {
 			odds, err := forcedOdds(ctx, e, s, chunk)
 			if err != nil {

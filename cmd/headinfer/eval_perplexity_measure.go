@@ -134,7 +134,7 @@ func (r *forcedRun) measure(ctx context.Context, m evalMethod) (err error) {
 // length measures the texts [from, to), which are of one length, and fills the
 // row in.
 func (r *forcedRun) length(ctx context.Context, m evalMethod, e *stages.Engine, from, to int, isFirst bool, row *forcedRow) error {
-	chunk := stages.ChunkOf(m.Documents, e.Device)
+	chunk := stages.ChunkOf(m.Documents, e)
 	var sums forcedSums
 	start := time.Now()
 	for i := from; i < to; i++ {

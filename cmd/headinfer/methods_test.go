@@ -139,6 +139,7 @@ func TestMethodsAgree(t *testing.T) {
 		{"head-wise by 2", "61", "2", "2", "all", "host"},
 		{"head-wise by 1", "61", "2", "1", "all", "host"},
 		{"adaptive", "auto", "2", "adaptive", "all", "host"},
+		{"tiled by auto", "auto", "2", "1", "auto", "host"},
 		{"tiled", "61", "2", "1", "53", "host"},
 		{"tiled by 2 of 7", "33", "5", "2", "7", "host"},
 		{"tiled, one slot", "1024", "1", "adaptive", "64", "host"},

@@ -51,7 +51,7 @@ func (f *modelFacts) fit(machine fitMachine) {
 			f.KVToken = append(f.KVToken, kvToken{method.name, m.KV(1) / m.TokenKV() * m.CachedToken(how)})
 		}
 	}
-	f.Fits = fitRows(m, machine)
+	f.Fits = fitRows(m, machine, f.Config.Context)
 }
 
 func (f *modelFacts) print(w io.Writer) error {
@@ -80,12 +80,12 @@ func (f *modelFacts) print(w io.Writer) error {
 		return err
 	}
 	m := f.Machine
-	if _, err := fmt.Fprintf(w, "\nThe longest text that fits, on %s with %s, and %s for caches on the host%s,\nin passes of %d tokens:\n\n",
-		m.Name, kernels.FormatBytes(m.Device), kernels.FormatBytes(m.Host), m.together(), m.Chunk); err != nil {
+	if _, err := fmt.Fprintf(w, "\nThe longest text that fits, on %s with %s, and %s for caches on the host%s:\n\n",
+		m.Name, kernels.FormatBytes(m.Device), kernels.FormatBytes(m.Host), m.together()); err != nil {
 		return err
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "method\ttokens\ttile\tdevice memory\tof it the cache\thost memory")
+	fmt.Fprintln(t, "method\ttokens\ttile\ta pass\tdevice memory\tof it the cache\thost memory")
 	var notes []string
 	for _, r := range f.Fits {
 		fmt.Fprintln(t, r.line(c.KVHeads))
@@ -122,14 +122,17 @@ func (r fitRow) line(kvHeads int) string {
 	if r.Span > 0 {
 		span = fmt.Sprint(r.Span)
 	}
-	tile := group + " × " + span
+	tile, pass := group+" × "+span, "all"
+	if r.Chunk > 0 {
+		pass = fmt.Sprint(r.Chunk)
+	}
 	switch {
 	case r.Longest == 0:
-		return fmt.Sprintf("%s\tnone\t%s", name, tile)
+		return fmt.Sprintf("%s\tnone\t%s\t%s", name, tile, pass)
 	case r.Any:
-		return fmt.Sprintf("%s\tany\t%s", name, tile)
+		return fmt.Sprintf("%s\tany\t%s\t%s", name, tile, pass)
 	}
-	return fmt.Sprintf("%s\t%d\t%s\t%s\t%s\t%s", name, r.Longest, tile,
+	return fmt.Sprintf("%s\t%d\t%s\t%s\t%s\t%s\t%s", name, r.Longest, tile, pass,
 		kernels.FormatBytes(r.Memory.Device()), kernels.FormatBytes(r.Memory.KV), kernels.FormatBytes(r.Memory.HostKV))
 }
 

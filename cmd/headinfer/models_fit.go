@@ -8,6 +8,7 @@ import (
 	"headinfer/kernels/cpu"
 	"headinfer/kernels/cuda"
 	"headinfer/plan"
+	"headinfer/stages"
 	"headinfer/transfer"
 )
 
@@ -25,8 +26,11 @@ type fitMachine struct {
 	Device      int64         `json:"device_memory_bytes"`
 	Host        int64         `json:"host_memory_bytes"`    // for caches
 	Both        int64         `json:"both_bytes,omitempty"` // the two are parts of so much; 0: they are not
-	Chunk       int           `json:"chunk_tokens"`         // of a pass
+	Chunk       int           `json:"chunk_tokens"`         // of a pass as asked for, or a device's own
 	Activations kernels.DType `json:"-"`                    // their type, and that of an exact cache
+
+	nominal kernels.Nominal
+	asked   bool // for the chunk
 }
 
 // gpuChunk and gpuActivations are kernels/cuda's own, for GPUs that are not there.
@@ -54,7 +58,7 @@ func newFitMachine(asked fitAsked) (fitMachine, error) {
 	info := dev.Info()
 	m := fitMachine{
 		Kind: info.Kind, Name: info.Name, Device: asked.device, Host: asked.host,
-		Chunk: info.Chunk, Activations: info.Activations,
+		Chunk: info.Chunk, Activations: info.Activations, nominal: info.Nominal,
 	}
 	if asked.device == 0 || asked.host == 0 {
 		m.Both = memory.Available
@@ -75,7 +79,7 @@ func fitOnGPU(asked fitAsked, gpus int, host int64) (fitMachine, error) {
 		if err != nil {
 			return m, err
 		}
-		m.Name, free = facts.Name, facts.FreeBytes
+		m.Name, free, m.nominal = facts.Name, facts.FreeBytes, facts.Nominal
 	}
 	m.defaults(asked, free, host)
 	return m, nil
@@ -90,8 +94,22 @@ func (m *fitMachine) defaults(asked fitAsked, device, host int64) {
 		m.Host = host
 	}
 	if asked.chunk > 0 {
-		m.Chunk = asked.chunk
+		m.Chunk, m.asked = asked.chunk, true
 	}
+}
+
+// chunk returns the tokens of a method's passes, as a run's would be: what was asked
+// for, or what auto is.
+func (m fitMachine) chunk(of plan.Model, f fitMethod, context int) int {
+	how, err := f.of(of, m.Chunk)
+	if err != nil || m.asked || how.Chunk == 0 || how.Bits > 0 {
+		return m.Chunk
+	}
+	if f.adaptive {
+		how.Group = 0
+	}
+	info := kernels.Info{Chunk: m.Chunk, Nominal: m.nominal}
+	return of.ChooseChunk(how, stages.PlanMachine(info, m.Device), context).Tokens
 }
 
 func (m fitMachine) room() plan.Room { return plan.Room{Device: m.Device, Host: m.Host, Both: m.Both} }
@@ -144,19 +162,20 @@ type fitRow struct {
 	Lossy   bool        `json:"lossy,omitempty"`
 	Error   string      `json:"error,omitempty"` // why the method cannot be used
 	Group   int         `json:"group_kv_heads,omitempty"`
-	Span    int         `json:"span_tokens,omitempty"` // 0: all
-	Longest int         `json:"longest_tokens"`        // 0: none fits
-	Any     bool        `json:"any_length,omitempty"`  // memory does not bound it
-	Memory  plan.Memory `json:"memory"`                // at the longest
+	Span    int         `json:"span_tokens,omitempty"`  // 0: all
+	Chunk   int         `json:"chunk_tokens,omitempty"` // of a pass; 0: the whole text
+	Longest int         `json:"longest_tokens"`         // 0: none fits
+	Any     bool        `json:"any_length,omitempty"`   // memory does not bound it
+	Memory  plan.Memory `json:"memory"`                 // at the longest
 }
 
-// fitRows computes every method's row.
-func fitRows(m plan.Model, machine fitMachine) []fitRow {
+// fitRows computes every method's row, of a model for texts of up to context tokens.
+func fitRows(m plan.Model, machine fitMachine, context int) []fitRow {
 	const most = math.MaxInt32 // positions
 	var rows []fitRow
 	for _, f := range fitMethods() {
 		row := fitRow{Method: f.name, Lossy: f.how.Bits > 0}
-		how, err := f.of(m, machine.Chunk)
+		how, err := f.of(m, machine.chunk(m, f, context))
 		if err != nil {
 			row.Error = err.Error()
 			rows = append(rows, row)
@@ -168,7 +187,7 @@ func fitRows(m plan.Model, machine fitMachine) []fitRow {
 			how.Group = adapted(m, how, machine.room(), row.Longest)
 		}
 		row.Memory = m.Memory(how, row.Longest, row.Longest)
-		row.Group, row.Span = how.Group, how.Span
+		row.Group, row.Span, row.Chunk = how.Group, how.Span, how.Chunk
 		if !how.OnHost {
 			row.Group = m.KVHeads
 		}

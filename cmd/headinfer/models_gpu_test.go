@@ -5,6 +5,7 @@ package main
 import (
 	"testing"
 
+	"headinfer/kernels"
 	"headinfer/kernels/cuda"
 )
 
@@ -29,7 +30,7 @@ func TestGPUPlansAsItRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Name == "" || m.Device < 1<<30 || m.Host == 0 || m.Both != 0 {
+	if m.Name == "" || m.Device < 1<<30 || m.Host == 0 || m.Both != 0 || m.nominal != info.Nominal || m.nominal == (kernels.Nominal{}) {
 		t.Errorf("the machine is %+v", m)
 	}
 }

@@ -51,6 +51,10 @@ func TestFitMethodsAreThePipelines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		machine := fitMachine{Chunk: engine.Device.Info().Chunk, Device: engine.Device.Ledger().Usage().Budget, nominal: engine.Device.Info().Nominal}
+		if got, auto := machine.chunk(m, f, engine.Checkpoint.Config.Context), stages.ChunkOf(p.Documents, engine); auto > 0 && got != auto {
+			t.Errorf("%s: passes of %d tokens, and the engine's of %d", f.name, got, auto)
+		}
 		got := engine.Method(want.Chunk)
 		if f.adaptive {
 			want.Group = m.KVHeads // in plenty

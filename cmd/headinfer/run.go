@@ -125,7 +125,7 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	err = run.Run(ctx)
 	watch.stop()
 	figures.stop() // it asks the engine, which is closed next
-	s = &summary{Report: engine.Report(), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
+	s = &summary{Report: engine.Report(), Auto: engine.Choices(p.Documents), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
 	if err != nil && ctx.Err() != nil {
 		err = brokenOff(err, "finished answers are kept, and running again goes on from there",
 			"the last finished answers are not kept", "running again goes on from what is")

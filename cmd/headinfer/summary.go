@@ -17,7 +17,8 @@ import (
 // summary is what `run` prints at the end.
 type summary struct {
 	stages.Report
-	Outputs     []journal.Status `json:"outputs"` // those that can be gone on with
+	Auto        []stages.Choice  `json:"auto,omitempty"` // what options left to the program
+	Outputs     []journal.Status `json:"outputs"`        // those that can be gone on with
 	Stages      []graph.Stats    `json:"stages"`
 	DeadLetters int              `json:"dead_letters"`
 	Trace       *traceFigures    `json:"trace,omitempty"`
@@ -55,6 +56,9 @@ func (s *summary) print(w io.Writer, asJSON bool) error {
 	row("moved", "%s to the device, %s to the host", kernels.FormatBytes(s.MovedIn), kernels.FormatBytes(s.MovedOut))
 	if s.Copying > 0 {
 		row("copying", "%s, %.0f%% of it hidden behind compute", s.Copying.Round(time.Millisecond), 100*s.HiddenShare)
+	}
+	for _, c := range s.Auto {
+		row("auto", "%s", c)
 	}
 	if s.Trace != nil {
 		s.Trace.print(row)

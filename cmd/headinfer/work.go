@@ -149,7 +149,7 @@ func (w *worker) process(ctx context.Context, record queue.Record, p *pipeline, 
 	err = run.Run(ctx)
 	watch.stop()
 	figures.stop()
-	s = &summary{Report: engine.Report(), Stages: run.Stats(), DeadLetters: int(failed.Load())}
+	s = &summary{Report: engine.Report(), Auto: engine.Choices(p.Documents), Stages: run.Stats(), DeadLetters: int(failed.Load())}
 	if err != nil && ctx.Err() != nil {
 		err = brokenOff(err, "the documents at hand go to other workers",
 			"the last finished answers did not reach the queue", "their documents go to other workers, with those at hand")

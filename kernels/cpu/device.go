@@ -45,6 +45,10 @@ var processors = runtime.GOMAXPROCS(0)
 // it does so in microseconds where Go's would wait for a worker to pause.
 const besides = 3
 
+// copying is about what one thread copies, in bytes a second. It takes from what
+// computes, so nothing hides it, and rates of computing would be of no use.
+const copying = 10e9
+
 // Open returns a device with a budget in bytes that computes on threads
 // threads, or on all processors if threads is 0. It raises GOMAXPROCS so that
 // its copies run beside its computing.
@@ -67,6 +71,7 @@ func (d *Device) Info() kernels.Info {
 		Name:        fmt.Sprintf("%s/%s, %d threads, %s", runtime.GOOS, runtime.GOARCH, d.pool.workers, simd.Level()),
 		Activations: kernels.F32,
 		Chunk:       512,
+		Nominal:     kernels.Nominal{CopyIn: copying},
 	}
 }
 

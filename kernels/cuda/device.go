@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -31,6 +32,7 @@ type Device struct {
 	failed    atomic.Pointer[error]
 	epoch     *driver.Event // when the device was opened
 	work      workspace
+	nominal   kernels.Nominal
 	staging   staging
 
 	mu      sync.Mutex
@@ -75,6 +77,7 @@ func (d *Device) start() error {
 		}
 		d.modules = append(d.modules, loaded)
 	}
+	d.nominal = Nominal(p.Major, p.Minor, p.Multiprocessors, ReadLink(os.DirFS("/"), p.PCI))
 	d.functions.modules, d.prefill = d.modules, prefillKernels(target)
 	if d.blas, err = d.context.OpenBLAS(); err != nil {
 		return err
@@ -97,6 +100,7 @@ func (d *Device) Info() kernels.Info {
 		Name:        fmt.Sprintf("%s, %s, compute capability %d.%d", p.Name, kernels.FormatBytes(p.MemoryBytes), p.Major, p.Minor),
 		Activations: activations,
 		Chunk:       4096,
+		Nominal:     d.nominal,
 	}
 }
 

@@ -30,6 +30,7 @@ func Describe(ordinal int) (f Facts, err error) {
 		Driver: driverVersion(), CUDA: fmt.Sprintf("%d.%d", major, minor),
 		Name: p.Name, Capability: fmt.Sprintf("%d.%d", p.Major, p.Minor),
 		Multiprocessors: p.Multiprocessors, CopyEngines: p.CopyEngines, PCI: p.PCI,
+		Nominal: Nominal(p.Major, p.Minor, p.Multiprocessors, ReadLink(os.DirFS("/"), p.PCI)),
 	}
 	if f.FreeBytes, f.TotalBytes, err = c.MemInfo(); err != nil {
 		return f, err

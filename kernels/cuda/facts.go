@@ -5,6 +5,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"headinfer/kernels"
 )
 
 // Facts describe a GPU for a person who wants to know what a run will find.
@@ -23,6 +25,8 @@ type Facts struct {
 	BLAS            string `json:"cublaslt"` // the library's file
 	BLASVersion     string `json:"cublaslt_version"`
 	BLASError       string `json:"cublaslt_error,omitempty"`
+
+	Nominal kernels.Nominal `json:"-"`
 }
 
 // Link is a card's connection to the host. Generations and widths (lanes) are
