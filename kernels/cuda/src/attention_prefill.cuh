@@ -22,6 +22,9 @@ template <typename T, int D> struct Prefill {
   static constexpr int rowTiles = M / 64; // 16-row tiles of a warp
   using Keys = Walk<T, N, D>;
 
+  // A thread copies the same chunk of every copyRows-th row of a tile, so that addresses are numbers of the instruction.
+  static constexpr int chunks = D / 8, copyRows = D == 64 ? 16 : D == 256 ? 4 : 8;
+
   float o[rowTiles][D / 8][4];
   float s[rowTiles][N / 8][4];
   float top[rowTiles][2], sum[rowTiles][2]; // of rows g and g+8; sum is of this lane's columns alone
@@ -37,6 +40,28 @@ template <typename T, int D> struct Prefill {
       if (valid) from += m / a.group * a.qStride + (kvHead * a.group + m % a.group) * D + c * 8;
       copy16(shared + chunkOffset<D>(row, c), from, valid);
     }
+  }
+
+  // copyTile starts copying a tile of keys or values; rows past its end become zeros.
+  __device__ __forceinline__ static void copyTile(uint32_t shared, const T* tile, int length) {
+    const unsigned row = threadIdx.x / chunks, c = threadIdx.x % chunks;
+    if (threads > copyRows * chunks && row >= copyRows) return;
+    const T* from = tile + threadIdx.x * 8; // copyRows rows are one run of memory
+    const uint32_t to = shared + chunkOffset<D>(row, c);
+    if (length == N) {
+#pragma unroll
+      for (int i = 0; i < N / copyRows; i++) copy16(place(to, i), from + i * copyRows * D, true);
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < N / copyRows; i++) {
+        const bool valid = static_cast<int>(row) + i * copyRows < length;
+        copy16(place(to, i), valid ? from + i * copyRows * D : tile, valid);
+      }
+    }
+  }
+  // place is where a thread's copy of its i-th row goes; 4 rows further the swizzle is another.
+  __device__ __forceinline__ static uint32_t place(uint32_t to, int i) {
+    return (copyRows == 4 && i % 2 ? to ^ 4 << 4 : to) + i * copyRows * D * 2;
   }
 
   __device__ __forceinline__ void scores(uint32_t queries, uint32_t keys) {
@@ -214,20 +239,20 @@ template <typename T, int D> struct Prefill {
 
     Keys walk(a, kvHead, first);
     copyQueries(a, queries, m0, kvHead);
-    if (first < tiles) walk.template copyTile<threads>(keys, walk.k, walk.length());
+    if (first < tiles) copyTile(keys, walk.k + static_cast<i64>(walk.start) * D, walk.length());
     commitCopies();
     for (int t = first; t < tiles; t++) {
       const int position = walk.position(), length = walk.length();
       waitCopies<0>();
       __syncthreads(); // the keys are there, and no warp reads the last values any more
-      walk.template copyTile<threads>(values, walk.v, length);
+      copyTile(values, walk.v + static_cast<i64>(walk.start) * D, length);
       commitCopies();
       scores(queries, keys);
       waitCopies<0>();
       __syncthreads(); // the values are there, and no warp reads these keys any more
       if (t + 1 < tiles) {
         walk.next();
-        walk.template copyTile<threads>(keys, walk.k, walk.length());
+        copyTile(keys, walk.k + static_cast<i64>(walk.start) * D, walk.length());
         commitCopies();
       }
       if (a.cap != 0) bound(a);
