@@ -23,6 +23,9 @@ const (
 	// decodeBlock is the threads of a block of the kernels for few rows, and
 	// combineBlock of those that join; twice that where there are few rows.
 	decodeBlock, combineBlock = 128, 128
+	// combineTogether is how many results of a row are joined at a time: of many, whole
+	// numbers of that are faster (32 than 33 by 3% of the whole, on an H100).
+	combineTogether = 8
 )
 
 // decodeShared is the shared memory of the kernels for few rows by head dimension.
@@ -59,6 +62,14 @@ func divide(problems []problem, slots int) {
 	}
 }
 
+// whole rounds many splits down to a number that is joined without a rest.
+func whole(splits int) int {
+	if splits < 4*combineTogether {
+		return splits
+	}
+	return splits / combineTogether * combineTogether
+}
+
 // slots is how many blocks of the kernels for few rows run at once.
 func (d *Device) slots() int { return 2 * d.context.Properties().Multiprocessors }
 
@@ -66,6 +77,9 @@ func (d *Device) slots() int { return 2 * d.context.Properties().Multiprocessors
 // another joins the results of blocks that divide keys between them.
 func (d *Device) attendByKeys(s *stream, problems []problem) error {
 	divide(problems, d.slots())
+	if len(problems) == 1 {
+		problems[0].splits = whole(problems[0].splits)
+	}
 	// What takes longest comes first, so that nothing is left waiting for it.
 	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(b.keys*a.splits, a.keys*b.splits) })
 	l := newList(problems)

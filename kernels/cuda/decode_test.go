@@ -71,6 +71,14 @@ func TestDivide(t *testing.T) {
 	}
 }
 
+func TestWhole(t *testing.T) {
+	for splits, want := range map[int]int{1: 1, 31: 31, 32: 32, 33: 32, 39: 32, 132: 128} {
+		if got := whole(splits); got != want {
+			t.Errorf("%d splits are made %d, want %d", splits, got, want)
+		}
+	}
+}
+
 func TestList(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, count := range []int{1, 2, listProblems} {

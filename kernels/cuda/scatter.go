@@ -54,6 +54,6 @@ func (d *Device) scatter(on kernels.Stream, dst, src []kernels.Tensor) {
 		for i := range src {
 			args = append(args, word(dst[i].Data), integer(dst[i].StepBytes()), word(src[i].Data), integer(src[i].StepBytes()))
 		}
-		return d.launch(s, "scatter", driver.Dim{X: ceil(rows*rowBytes, 128*16), Y: len(src), Z: 1}, 128, 0, args[:cap(args)]...)
+		return d.launchEarly(s, "scatter", driver.Dim{X: ceil(rows*rowBytes, 128*16), Y: len(src), Z: 1}, 128, 0, args[:cap(args)]...)
 	})
 }

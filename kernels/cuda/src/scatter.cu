@@ -26,6 +26,8 @@ struct ScatterList {
 
 // Steps are bytes between the starts of two rows. The grid's y is the pieces.
 extern "C" __global__ void __launch_bounds__(128) scatter(const __grid_constant__ ScatterList list) {
+  admitNext();
+  awaitEarlier();
   const ScatterPiece p = list.piece[blockIdx.y];
   const i64 rows = list.rows, rowBytes = list.rowBytes;
   const uintptr_t all = reinterpret_cast<uintptr_t>(p.to) | reinterpret_cast<uintptr_t>(p.from) | p.toStep | p.fromStep | rowBytes;
