@@ -17,6 +17,8 @@ const (
 	vectorWeights = 3
 	// vectorColumns of the result are a block's.
 	vectorColumns = 16
+	// vectorShared is its shared memory, through which weights come.
+	vectorShared = 65536
 )
 
 // Flags of the matrix–vector kernel.
@@ -36,7 +38,7 @@ func (d *Device) Linear(on kernels.Stream, out, x kernels.Tensor, w []kernels.Te
 		for at := 0; len(w) > 0; {
 			n, step := 1, d.matrix
 			if x.Rows <= vectorRows {
-				n, step = alike(w), d.vector
+				n, step = oneEncoding(w), d.vector
 			}
 			next := at
 			for _, one := range w[:n] {
@@ -66,9 +68,9 @@ func checkLinear(out, x kernels.Tensor, w []kernels.Tensor) error {
 	return nil
 }
 
-// alike is how many weights, from the first on, the matrix–vector kernel takes
+// oneEncoding is how many weights, from the first on, the matrix–vector kernel takes
 // together.
-func alike(w []kernels.Tensor) int {
+func oneEncoding(w []kernels.Tensor) int {
 	n := 1
 	for n < min(len(w), vectorWeights) && w[n].DType == w[0].DType {
 		n++
@@ -96,12 +98,11 @@ func (d *Device) vector(s *stream, out, x kernels.Tensor, w []kernels.Tensor, ac
 		args = append(args, m[0], m[1], integer(one.Rows))
 		blocks += ceil(one.Rows, vectorColumns)
 	}
-	// Plain numbers come through rings in shared memory.
-	block, shared := 128, 65536
+	block := 128
 	if w[0].DType.Block() > 1 {
-		block, shared = 256, 0
+		block = 256
 	}
-	return d.launchEarly(s, weightKernel("gemv", w[0].DType), driver.Dim{X: blocks, Y: 1, Z: 1}, block, shared, args...)
+	return d.launchEarly(s, weightKernel("gemv", w[0].DType), driver.Dim{X: blocks, Y: 1, Z: 1}, block, vectorShared, args...)
 }
 
 // matrix multiplies any number of rows by one weight.

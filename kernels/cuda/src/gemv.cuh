@@ -43,15 +43,17 @@ template <typename T, typename W> struct GemvShape {
 };
 
 template <typename T, typename W> __device__ __forceinline__ void gemv(const GemvArgs<T>& a) {
+  extern __shared__ __align__(16) uint8_t shared[];
   if constexpr (isQuantised<W>::value) {
-    __shared__ __align__(16) uint8_t shared[GemvQuantised::warps * Stage<W>::bytes];
-    static_assert(sizeof shared >= sizeof(GemvSums<GemvQuantised::warps, 2>), "the sums take the stages' place");
     if ((reinterpret_cast<uintptr_t>(a.x) & 7) == 0 && (a.xStride & 3) == 0) {
-      a.rows <= 8 ? gemvQuantised<T, W, 1>(a, shared) : gemvQuantised<T, W, 2>(a, shared);
+      if (a.rows == 1) {
+        gemvQuantised<T, W, 1, true>(a, shared);
+      } else {
+        a.rows <= 8 ? gemvQuantised<T, W, 1, false>(a, shared) : gemvQuantised<T, W, 2, false>(a, shared);
+      }
       return;
     }
   } else if constexpr (GemvShape<T, W>::plain) {
-    extern __shared__ __align__(16) uint8_t shared[];
     if (vectors16(a.x, a.xStride, a.in) && vectors16(a.weight.w, a.weight.stride, a.in)) {
       a.rows <= 8 ? gemvPlain<T, W, 1>(a, shared) : gemvPlain<T, W, 2>(a, shared);
       return;

@@ -12,7 +12,6 @@
 //   hasMinimum        is minimum used?
 //   scalesOf16        are there two scales in 32 weights?
 //   table             are codes indices of IQ4_NL's levels?
-//   staged            units that gemv reads together
 //   Half, open        what is decoded once a half
 //   at                quarter q of the 32 weights s (0 to 3) of half h (0 or 1) of a unit
 #pragma once
@@ -59,7 +58,7 @@ __device__ __forceinline__ Quarter fifthBits(uint32_t packed, uint32_t high, int
 
 // Blocks makes an encoding of W, whose blocks have 32 weights and stand alone.
 template <typename W> struct Blocks {
-  static constexpr int elements = 32, staged = 1;
+  static constexpr int elements = 32;
   static constexpr bool scalesOf16 = false, table = false;
   struct Half {};
   __device__ __forceinline__ static Half open(const uint8_t*, int) { return {}; }

@@ -23,7 +23,7 @@ template <typename F> __device__ __forceinline__ float2 of16(uint32_t first, uin
 }
 
 struct Q2_K {
-  static constexpr int elements = 256, bytes = 84, offset = 0, staged = 2;
+  static constexpr int elements = 256, bytes = 84, offset = 0;
   static constexpr bool hasMinimum = true, scalesOf16 = true, table = false;
   struct Half {
     uint32_t first, second; // a group's scale in the low half of a byte, its minimum in the high half
@@ -42,7 +42,7 @@ struct Q2_K {
 };
 
 struct Q3_K {
-  static constexpr int elements = 256, bytes = 110, offset = 4, staged = 2;
+  static constexpr int elements = 256, bytes = 110, offset = 4;
   static constexpr bool hasMinimum = false, scalesOf16 = true, table = false;
   struct Half {
     uint32_t first, second;
@@ -64,7 +64,7 @@ struct Q3_K {
 
 // SixBits is what Q4_K and Q5_K have in common: 8 scales and 8 minima of 6 bits in 12 bytes.
 struct SixBits {
-  static constexpr int elements = 256, offset = 0, staged = 1;
+  static constexpr int elements = 256, offset = 0;
   static constexpr bool hasMinimum = true, scalesOf16 = false, table = false;
   struct Half {
     uint32_t scales, minima;
@@ -110,7 +110,7 @@ struct Q5_K : SixBits {
 };
 
 struct Q6_K {
-  static constexpr int elements = 256, bytes = 210, offset = 32, staged = 1;
+  static constexpr int elements = 256, bytes = 210, offset = 32;
   static constexpr bool hasMinimum = false, scalesOf16 = true, table = false;
   struct Half {
     uint32_t first, second; // plus 128

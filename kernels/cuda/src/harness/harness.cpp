@@ -153,10 +153,6 @@ static const Loaded& find(const std::string& kernel) {
 
 bool launchesEarly(const std::string& kernel) { return find(kernel).early; }
 
-void preferShared(const std::string& kernel, int percent) {
-  CHECK(cuFuncSetAttribute(find(kernel).function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, percent));
-}
-
 void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words, bool early) {
   const Loaded& k = find(kernel);
   if (shared > 48 << 10) CHECK(cuFuncSetAttribute(k.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared));

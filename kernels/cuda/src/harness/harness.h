@@ -77,8 +77,6 @@ struct Grid { unsigned x = 1, y = 1, z = 1; };
 void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words, bool early = false);
 // launchesEarly says whether a kernel was.
 bool launchesEarly(const std::string& kernel);
-// preferShared asks for so much of a multiprocessor's first cache as shared memory when a kernel runs there, in percent; -1 leaves it to the driver.
-void preferShared(const std::string& kernel, int percent);
 template <typename... A> void launch(const std::string& kernel, Grid g, unsigned block, unsigned shared, A... args) {
   launchWords(kernel, g, block, shared, {word(args)...});
 }

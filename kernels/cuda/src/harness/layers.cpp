@@ -11,6 +11,7 @@ namespace {
 
 struct LayerShape {
   int rows, hidden, ffn, heads, kvHeads, headDim, layers;
+  Encoding encoding;
   int q() const { return heads * headDim; }
   int kv() const { return kvHeads * headDim; }
 };
@@ -21,8 +22,13 @@ enum Part { QKV = 1, OUTPUT = 2, GATE_UP = 4, DOWN = 8, OTHERS = 16, ALL = 31 };
 // Layers are a decoder's, with random weights.
 struct Layers {
   LayerShape s;
+  struct Weight {
+    std::shared_ptr<Memory> memory;
+    int in, out;
+  };
   struct Layer {
-    Matrix q, k, v, o, gate, up, down, inputNorm, ffnNorm;
+    Weight q, k, v, o, gate, up, down;
+    Matrix inputNorm, ffnNorm;
   };
   std::vector<Layer> layers;
   Matrix start, hidden, normed, qkv, gateUp, newK, newV, cosines, sines;
@@ -30,9 +36,10 @@ struct Layers {
 
   Layers(Rng& r, const LayerShape& shape) : s(shape) {
     auto weight = [&](int out, int in) {
+      if (quantised(s.encoding)) return Weight{repeatedWeight(r, s.encoding, in, out), in, out};
       const Matrix m = poisoned(BF16, out, in, 0);
       launch("random_bf16", {up(in, 256), unsigned(std::min(out, 65535))}, 128, 0, m.at(), m.stride, out, in, int64_t(r()), 0.0, 1 / std::sqrt(in));
-      return m;
+      return Weight{m.memory, in, out};
     };
     for (int i = 0; i < s.layers; i++) {
       layers.push_back({weight(s.q(), s.hidden), weight(s.kv(), s.hidden), weight(s.kv(), s.hidden), weight(s.hidden, s.q()), weight(s.ffn, s.hidden),
@@ -75,11 +82,14 @@ struct Layers {
   // where the engine does.
   void run(bool early, int parts, const Problem* attention, bool marks = false) const {
     const Rows x = {hidden.at(), hidden.stride}, in = {normed.at(), normed.stride}, gated = {gateUp.at(), gateUp.stride};
-    auto of = [](const Matrix& m) { return Operand{m.at(), m.stride, int(m.rows)}; };
+    auto of = [](const Weight& w) { return Operand{w.memory->at, w.in, w.out}; };
+    auto linear = [&](Rows y, Rows from, int inputs, const std::vector<Operand>& weights, int flags) {
+      gemv(BF16, s.encoding, y, from, s.rows, inputs, weights, flags, early);
+    };
     for (const Layer& l : layers) {
       if (marks) mark(2);
       if (parts & OTHERS) norm(l.inputNorm, early);
-      if (parts & QKV) gemv(BF16, W_BF16, {qkv.at(), qkv.stride}, in, s.rows, s.hidden, {of(l.q), of(l.k), of(l.v)}, 0, early);
+      if (parts & QKV) linear({qkv.at(), qkv.stride}, in, s.hidden, {of(l.q), of(l.k), of(l.v)}, 0);
       if (parts & OTHERS) {
         launchWords("rotate_split_bf16", {unsigned(s.rows), up(s.q() + 2 * s.kv(), 1024)}, 256, 0,
                     {qkv.at(), word(qkv.stride), qkv.offset(s.q()), word(qkv.stride), qkv.offset(s.q() + s.kv()), word(qkv.stride), cosines.at(),
@@ -90,71 +100,76 @@ struct Layers {
       if (marks) mark(3);
       if (attention) attend(*attention, DECODE, 0, early);
       if (marks) mark(4);
-      if (parts & OUTPUT) gemv(BF16, W_BF16, x, {qkv.at(), qkv.stride}, s.rows, s.q(), {of(l.o)}, gemvAdd, early);
+      if (parts & OUTPUT) linear(x, {qkv.at(), qkv.stride}, s.q(), {of(l.o)}, gemvAdd);
       if (parts & OTHERS) norm(l.ffnNorm, early);
-      if (parts & GATE_UP) gemv(BF16, W_BF16, gated, in, s.rows, s.hidden, {of(l.gate), of(l.up)}, 0, early);
+      if (parts & GATE_UP) linear(gated, in, s.hidden, {of(l.gate), of(l.up)}, 0);
       if (parts & OTHERS) {
         launchWords("glu_bf16", {unsigned(s.rows), up(s.ffn, 1024)}, 128, 0,
                     {gateUp.at(), word(gateUp.stride), gateUp.at(), word(gateUp.stride), word(s.rows), word(s.ffn), word(0)}, early);
       }
-      if (parts & DOWN) gemv(BF16, W_BF16, x, gated, s.rows, s.ffn, {of(l.down)}, gemvAdd, early);
+      if (parts & DOWN) linear(x, gated, s.ffn, {of(l.down)}, gemvAdd);
     }
   }
 };
 
 }  // namespace
 
-void testLayers(Rng& r, bool small) {
+static void testLayers(Rng& r, Encoding e, int rows, bool small) {
   const int passes = small ? 2 : 20;
-  for (int rows : {1, 3, 16}) {
-    // Some grids are of one wave of blocks and some of several; widths are not whole stages of a ring.
-    const int hidden = 8 * uniform(r, 60, small ? 80 : 300), ffn = 8 * uniform(r, 60, small ? 80 : 1500);
-    Layers l(r, {rows, hidden, ffn, 8, 2, 64, small ? 2 : 6});
-    std::vector<double> want;
-    for (bool early : {false, true}) {
-      l.begin();
-      for (int i = 0; i < passes; i++) l.run(early, ALL, nullptr);
-      const std::vector<double> got = read(l.hidden);
-      if (!early) {
-        want = got;
-        record("layers, finite", std::all_of(want.begin(), want.end(), [](double x) { return std::isfinite(x); }), "a hidden state is not a number");
-      } else {
-        char what[120];
-        snprintf(what, sizeof what, "%d passes through layers, %d rows, hidden %d, ffn %d, begun early", passes, rows, hidden, ffn);
-        same(what, got, want);
-      }
+  // Some grids are of one wave of blocks and some of several; widths are not whole stages of a ring.
+  const int step = quantised(e) ? 256 : 8, hidden = step * uniform(r, 480 / step, (small ? 640 : 2400) / step);
+  const int ffn = step * uniform(r, 480 / step, (small ? 640 : 12000) / step);
+  Layers l(r, {rows, hidden, ffn, 8, 2, 64, small ? 2 : 6, e});
+  std::vector<double> want;
+  for (bool early : {false, true}) {
+    l.begin();
+    for (int i = 0; i < passes; i++) l.run(early, ALL, nullptr);
+    const std::vector<double> got = read(l.hidden);
+    char what[160];
+    snprintf(what, sizeof what, "%d passes through layers of %s, %d rows, hidden %d, ffn %d", passes, name(e), rows, hidden, ffn);
+    if (early) {
+      same(std::string(what) + ", begun early", got, want);
+    } else {
+      want = got;
+      const bool finite = std::all_of(want.begin(), want.end(), [](double x) { return std::isfinite(x); });
+      record(std::string(what) + ", finite", finite, "a hidden state is not a number");
     }
+  }
+}
+
+void testLayers(Rng& r, bool small) {
+  for (Encoding e : {W_BF16, W_Q8_0, W_Q4_0, W_Q4_K, W_Q6_K}) {
+    for (int rows : {1, 3, 16}) testLayers(r, e, rows, small);
   }
 }
 
 void benchmarkLayers(Rng& r, double limit) {
   printf("dependent launch: %s\n", launchesEarly("gemv_bf16_bf16") ? "yes" : "no, these images are too old for it");
-  auto line = [&](const Layers& l, const char* what, bool early, int parts, const Problem* attention, double elements, bool marks = false) {
+  const double qkv = 4096.0 * 6144, o = 4096.0 * 4096, gateUp = 4096.0 * 28672, down = 4096.0 * 14336, all = qkv + o + gateUp + down;
+  auto line = [&](const Layers& l, const char* what, bool early, int parts, double weights, const Problem* attention = nullptr, bool marks = false) {
     const double ms = milliseconds([&] { l.run(early, parts, attention, marks); }, 20) / l.s.layers;
+    const double cache = attention ? 4.0 * 8192 * 8 * 128 : 0;
     char text[200];
-    snprintf(text, sizeof text, "layer of Llama-3-8B, %d rows, %s, %s", l.s.rows, what, early ? "dependent" : "plain");
-    rate(text, ms, 2 * elements, limit);
+    snprintf(text, sizeof text, "layer of Llama-3-8B, %s, %d rows, %s, %s", name(l.s.encoding), l.s.rows, what, early ? "dependent" : "plain");
+    rate(text, ms, weights * bytesPerElement(l.s.encoding) + cache, limit);
   };
-  for (int rows : {1, 8, 16}) {
-    const Layers l(r, {rows, 4096, 14336, 32, 8, 128, rows == 1 ? 32 : 8});
-    const double qkv = 4096.0 * 6144, o = 4096.0 * 4096, gateUp = 4096.0 * 28672, down = 4096.0 * 14336, all = qkv + o + gateUp + down;
-    for (bool early : {false, true}) line(l, "no attention", early, ALL, nullptr, all);
-    if (rows > 1) continue;
-    const Problem p = makeProblem(r, {BF16, 128, 1, 8, 4, {8192}, true, false, false}, true);
-    for (bool early : {false, true}) line(l, "8192 keys", early, ALL, &p, all + 2.0 * 8192 * 8 * 128);
-    // Kernels that want the first cache divided in different ways may not share a multiprocessor.
-    const char* const decoding[] = {"gemv_bf16_bf16", "rmsnorm_bf16", "rotate_split_bf16", "glu_bf16", "attention_decode_bf16_hd128", "attention_combine_bf16"};
-    for (const char* kernel : decoding) preferShared(kernel, 100);
-    line(l, "no attention, all shared memory", true, ALL, nullptr, all);
-    line(l, "8192 keys, all shared memory", true, ALL, &p, all + 2.0 * 8192 * 8 * 128);
-    for (const char* kernel : decoding) preferShared(kernel, -1);
-    for (bool early : {false, true}) line(l, "8192 keys and 9 events", early, ALL, &p, all + 2.0 * 8192 * 8 * 128, true);
-    for (bool early : {false, true}) {
-      line(l, "all linear layers", early, ALL - OTHERS, nullptr, all);
-      line(l, "4096 to 4096+1024+1024", early, QKV, nullptr, qkv);
-      line(l, "4096 to 4096", early, OUTPUT, nullptr, o);
-      line(l, "4096 to 14336+14336", early, GATE_UP, nullptr, gateUp);
-      line(l, "14336 to 4096", early, DOWN, nullptr, down);
+  for (Encoding e : {W_BF16, W_Q4_0, W_Q4_K}) {
+    for (int rows : {1, 8, 16}) {
+      const Layers l(r, {rows, 4096, 14336, 32, 8, 128, rows == 1 ? 32 : 8, e});
+      for (bool early : {false, true}) line(l, "no attention", early, ALL, all);
+      if (rows > 1) continue;
+      if (e == W_BF16) {
+        const Problem p = makeProblem(r, {BF16, 128, 1, 8, 4, {8192}, true, false, false}, true);
+        for (bool early : {false, true}) line(l, "8192 keys", early, ALL, all, &p);
+        for (bool early : {false, true}) line(l, "8192 keys and 9 events", early, ALL, all, &p, true);
+      }
+      for (bool early : {false, true}) {
+        line(l, "all linear layers", early, ALL - OTHERS, all);
+        line(l, "4096 to 4096+1024+1024", early, QKV, qkv);
+        line(l, "4096 to 4096", early, OUTPUT, o);
+        line(l, "4096 to 14336+14336", early, GATE_UP, gateUp);
+        line(l, "14336 to 4096", early, DOWN, down);
+      }
     }
   }
 }

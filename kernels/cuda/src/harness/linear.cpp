@@ -14,7 +14,16 @@ void gemv(Type t, Encoding e, Rows y, Rows x, int rows, int in, const std::vecto
     words.insert(words.end(), {w.at, word(w.stride), word(w.out)});
     blocks += up(w.out, 16);
   }
-  launchWords(std::string("gemv_") + name(t) + "_" + name(e), {blocks}, quantised(e) ? 256 : 128, quantised(e) ? 0 : 65536, words, early);
+  launchWords(std::string("gemv_") + name(t) + "_" + name(e), {blocks}, quantised(e) ? 256 : 128, 65536, words, early);
+}
+
+std::shared_ptr<Memory> repeatedWeight(Rng& r, Encoding e, int in, int out) {
+  const Weights tile = randomWeights(r, e, 16, in, 0);
+  const size_t step = tile.memory->bytes;
+  auto all = std::make_shared<Memory>(step * (out / 16));
+  CHECK(cuMemcpyDtoD(all->at, tile.memory->at, step));
+  for (size_t have = step; have < all->bytes; have *= 2) CHECK(cuMemcpyDtoD(all->at + have, all->at, std::min(have, all->bytes - have)));
+  return all;
 }
 
 struct LinearCase {

@@ -16,6 +16,10 @@ struct Rows {
   int64_t stride;
 };
 
+// repeatedWeight is a weight [out, in] of 16 random rows over and over: random bytes would hold scales that are not numbers,
+// and so many rows take the host long. out is a multiple of 16.
+std::shared_ptr<Memory> repeatedWeight(Rng& r, Encoding e, int in, int out);
+
 constexpr int gemvAdd = 1, gemvFloat = 2;
 
 // gemv launches the kernel for up to three weights of one encoding, plainly or so that it may begin early.
