@@ -52,7 +52,7 @@ func (d *Device) vectorLinear(out, x, w kernels.Tensor, accumulate bool) error {
 	}
 	step := (w.Rows + d.pool.workers*partsPerWorker - 1) / (d.pool.workers * partsPerWorker)
 	step = min((step+3)&^3, stripe) // the kernels take four rows at a time
-	d.pool.run((w.Rows+step-1)/step, func(worker, i int) {
+	d.pool.spread((w.Rows+step-1)/step, func(worker, i int) {
 		lo, hi := i*step, min(w.Rows, (i+1)*step)
 		part := allBytes(w.RowRange(lo, hi))
 		for r, v := range vectors[:x.Rows] {
