@@ -71,7 +71,9 @@ func TestGPUFaultNoBLAS(t *testing.T) {
 // bounded then, since CUDA itself needs plenty of it to start.
 func TestGPUFaultPinnedMemory(t *testing.T) {
 	needGPU(t)
-	const allowance = 256 << 20
+	// Blocks of the cache are as large as all before them: what is left beside the last
+	// one that fits must be enough for the driver's own small needs.
+	const allowance = 200 << 20
 	dir := faults(t)
 	// The documents come through a pipe, so that the second waits for the bound.
 	path := filepath.Join(dir, "documents.jsonl")

@@ -63,7 +63,9 @@ func TestSoakThousandDocuments(t *testing.T) {
 	}
 	early, late := samples.at[settled], samples.at[many]
 	t.Logf("%s: after %d documents %v; after %d %v", report.Device, settled, early, many, late)
-	if late.ledger != early.ledger {
+	// Which texts come to share a pass, and so how large a ring holds their caches, is a
+	// matter of time; a text's cache that was kept would be more each time.
+	if late.ledger > early.ledger+leeway {
 		t.Errorf("the ledger's peak has grown from %d to %d bytes", early.ledger, late.ledger)
 	}
 	if late.device > early.device+leeway {

@@ -73,7 +73,7 @@ func (d *Device) overWeights(out kernels.Tensor, w []kernels.Tensor, step int, b
 	for _, one := range w {
 		parts += (one.Rows + step - 1) / step
 	}
-	d.pool.run(parts, func(worker, i int) {
+	d.pool.spread(parts, func(worker, i int) {
 		which, first := 0, 0
 		for {
 			n := (w[which].Rows + step - 1) / step

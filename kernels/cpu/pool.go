@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pool splits loops over cores. A decode step is hundreds of loops of tens of
@@ -19,17 +20,31 @@ type pool struct {
 }
 
 type loop struct {
-	n    int64
-	body func(worker, i int)
+	n     int64
+	body  func(worker, i int)
+	spans []span
+	done  atomic.Int64
+	trap  atomic.Pointer[panicked]
+}
+
+// span is a part of a loop, in a cache line of its own.
+type span struct {
 	next atomic.Int64
-	done atomic.Int64
-	trap atomic.Pointer[panicked]
+	end  int64
+	_    [48]byte
 }
 
 type panicked struct{ value any }
 
-// looks is how often an idle worker polls before it sleeps, some 50 µs.
-const looks = 40_000
+const (
+	// awake is for how long an idle worker looks for work before it sleeps.
+	awake = 50 * time.Microsecond
+	// looks is how often one looks between two looks at the clock.
+	looks = 256
+	// patience is how often the caller looks whether others are done before it
+	// makes way for them, or for what keeps them.
+	patience = 40_000
+)
 
 func newPool(workers int) *pool {
 	p := &pool{workers: workers, wake: make(chan struct{}, workers), stop: make(chan struct{})}
@@ -48,14 +63,25 @@ func (p *pool) close() {
 // run calls body(worker, i) for every i in [0, n), in any order; worker, below
 // p.workers, tells apart the calls that may run at the same time. A panic in
 // body comes out of run. Only one run may be going on.
-func (p *pool) run(n int, body func(worker, i int)) {
+func (p *pool) run(n int, body func(worker, i int)) { p.divide(n, 1, body) }
+
+// spread is run with the loop cut into a span a worker, which takes its own in order
+// before it helps with others': what lies in memory in the order of i is read as one
+// stream a worker, each of which the memory's prefetching can follow.
+func (p *pool) spread(n int, body func(worker, i int)) { p.divide(n, p.workers, body) }
+
+func (p *pool) divide(n, spans int, body func(worker, i int)) {
 	if n <= 1 || p.workers == 1 {
 		for i := range n {
 			body(0, i)
 		}
 		return
 	}
-	l := &loop{n: int64(n), body: body}
+	l := &loop{n: int64(n), body: body, spans: make([]span, spans)}
+	for i := range l.spans {
+		l.spans[i].next.Store(int64(i * n / spans))
+		l.spans[i].end = int64((i + 1) * n / spans)
+	}
 	p.current.Store(l)
 	for range p.asleep.Load() {
 		select {
@@ -65,7 +91,7 @@ func (p *pool) run(n int, body func(worker, i int)) {
 	}
 	l.take(0)
 	for spins := 0; l.done.Load() < l.n; spins++ {
-		if spins > looks {
+		if spins > patience {
 			runtime.Gosched()
 		}
 	}
@@ -76,12 +102,11 @@ func (p *pool) run(n int, body func(worker, i int)) {
 }
 
 func (l *loop) take(worker int) {
-	for {
-		i := l.next.Add(1) - 1
-		if i >= l.n {
-			return
+	for s := range l.spans {
+		from := &l.spans[(worker+s)%len(l.spans)]
+		for i := from.next.Add(1) - 1; i < from.end; i = from.next.Add(1) - 1 {
+			l.one(worker, int(i))
 		}
-		l.one(worker, int(i))
 	}
 }
 
@@ -95,19 +120,27 @@ func (l *loop) one(worker, i int) {
 	l.body(worker, i)
 }
 
+// await returns a loop that is not last, or nil if none comes soon.
+func (p *pool) await(last *loop) *loop {
+	for begin := time.Now(); ; {
+		for range looks {
+			if l := p.current.Load(); l != nil && l != last {
+				return l
+			}
+		}
+		if time.Since(begin) > awake {
+			return nil
+		}
+	}
+}
+
 func (p *pool) work(worker int) {
 	defer p.exited.Done()
 	var last *loop
 	for {
-		found := false
-		for range looks {
-			if l := p.current.Load(); l != nil && l != last {
-				l.take(worker)
-				last, found = l, true
-				break
-			}
-		}
-		if found {
+		if l := p.await(last); l != nil {
+			l.take(worker)
+			last = l
 			continue
 		}
 		p.asleep.Add(1)

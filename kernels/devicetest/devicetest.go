@@ -71,10 +71,10 @@ func (b *bench) drop() {
 
 // normal returns n numbers of a normal distribution that activations can hold.
 func (b *bench) normal(n int) []float32 {
-	x := make([]float32, n)
+	x, narrow := make([]float32, n), b.dev.Info().Activations == kernels.BF16
 	for i := range x {
 		x[i] = float32(b.rand.NormFloat64())
-		if b.dev.Info().Activations == kernels.BF16 {
+		if narrow {
 			x[i] = fromBF16(toBF16(x[i]))
 		}
 	}

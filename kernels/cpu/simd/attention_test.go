@@ -360,7 +360,7 @@ func TestNoAllocation(t *testing.T) {
 		for name, f := range map[string]func(){
 			"pack":    func() { Pack(&p, x, k, m, k) },
 			"gemm":    func() { GEMM(y, n, &p, w, kernels.Q4_1, n, false, scratch) },
-			"gemv":    func() { GEMV(y[:n], Lay(x[:k], kernels.Q4_1, nil), w) },
+			"gemv":    func() { GEMV(y[:n], Lay(x[:k], kernels.Q4_1, scratch), w) },
 			"rmsnorm": func() { RMSNorm(x[:k], x[:k], x[:k], 1e-5) },
 		} {
 			if n := testing.AllocsPerRun(3, f); n != 0 {

@@ -73,7 +73,7 @@ func BenchmarkPeak(b *testing.B) {
 func BenchmarkGEMM(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	benchLevels(b, func(b *testing.B, p Peak) {
-		for _, shape := range [][3]int{{512, 576, 1536}, {512, 1536, 576}, {8, 576, 1536}, {4, 576, 1536}, {3, 576, 1536}, {2, 576, 1536}} {
+		for _, shape := range [][3]int{{512, 576, 1536}, {512, 1536, 576}, {64, 576, 1536}, {32, 576, 1536}, {16, 1536, 576}, {16, 576, 1536}, {8, 576, 1536}, {5, 576, 1536}, {4, 576, 1536}, {3, 576, 1536}, {2, 576, 1536}} {
 			m, k, n := shape[0], shape[1], shape[2]
 			for _, d := range kernels.DTypes() {
 				if k%d.Block() != 0 {

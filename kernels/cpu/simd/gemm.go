@@ -17,9 +17,9 @@ const (
 
 // Packed is an activation matrix laid out for GEMM: rows apart by an odd number
 // of cache lines, so that a tile's rows don't share a cache set, and a multiple
-// of 8 of them, the last ones zero. It is the same for all levels. It is
-// read-only while GEMMs run, so that workers may share it. The zero value is
-// empty; Pack reuses its memory.
+// of 8 of them, the last ones zero, as is what lies between rows. It is the same for
+// all levels. It is read-only while GEMMs run, so that workers may share it. The zero
+// value is empty; Pack reuses its memory.
 type Packed struct {
 	data []float32
 	m, k int
@@ -34,31 +34,34 @@ func (p *Packed) Cols() int { return p.k }
 
 // PackedFloats returns how many floats a Packed of [m, k] takes.
 func PackedFloats(m, k int) int {
-	lines := (k + 15) / 16
-	return (m + maxRows - 1) / maxRows * maxRows * 16 * (lines | 1)
+	return (m + maxRows - 1) / maxRows * maxRows * packedRow(k)
 }
+
+// packedRow returns how many floats are from one row of k columns to the next.
+func packedRow(k int) int { return 16 * ((k+15)/16 | 1) }
 
 // Pack lays out x, [m, k] with rows ldx floats apart, for GEMM.
 func Pack(dst *Packed, x []float32, ldx, m, k int) {
 	if m > 0 {
 		need("pack x", len(x), (m-1)*ldx+k)
 	}
-	lines := (k + 15) / 16
-	dst.m, dst.k, dst.ld = m, k, 16*(lines|1)
+	dst.m, dst.k, dst.ld = m, k, packedRow(k)
 	size := PackedFloats(m, k)
 	if cap(dst.data) < size {
 		dst.data = make([]float32, size)
 	}
 	dst.data = dst.data[:size]
 	for r := range m {
-		copy(dst.data[r*dst.ld:][:k], x[r*ldx:])
+		row := dst.data[r*dst.ld:][:dst.ld]
+		copy(row[:k], x[r*ldx:])
+		clear(row[k:])
 	}
 	clear(dst.data[m*dst.ld:])
 }
 
 // GEMMScratch returns how many floats of scratch a GEMM over k columns wants.
 func GEMMScratch(k int) int {
-	return max(maxLanes*(min(k, panelCols)+8)+8*decodeLD, fewRows*LayFloats(k)) + maxRows*maxLanes
+	return max(maxLanes*(min(k, panelCols)+8)+8*decodeLD, fewRows*LayFloats(k), dotsScratch(k)) + maxRows*maxLanes
 }
 
 // GEMM computes y[m, 0:n] = X·Wᵀ, or += if accumulate: W is n rows of X's k
@@ -81,6 +84,10 @@ func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, acc
 	g.tile, scratch = scratch[:maxRows*maxLanes], scratch[maxRows*maxLanes:]
 	if m <= fewRows {
 		g.rowByRow(n, accumulate, scratch)
+		return
+	}
+	if g.together(m, k) {
+		g.rowsTogether(n, accumulate, scratch)
 		return
 	}
 	g.decoded, g.panel = scratch[:8*decodeLD], scratch[8*decodeLD:]
@@ -130,9 +137,7 @@ func (g *gemm) rowByRow(n int, add bool, scratch []float32) {
 				continue
 			}
 			x.times(g.tile[:some], w, g.rowBytes)
-			for i, v := range g.tile[:some] {
-				out[i] += v
-			}
+			g.put(out, g.tile, add)
 		}
 	}
 }
@@ -181,14 +186,7 @@ func (g *gemm) multiply(n0, rows, k0, cols int, add bool) {
 				tiles[size](&g.tile[0], 4*maxLanes, a, uintptr(4*x.ld), 4, b, uintptr(4*width), cols, tileSet, nil)
 				for i := range done {
 					out := g.y[(r+i)*g.ldy+n0+j:][:min(step, rows-j)]
-					from := g.tile[i*maxLanes:][:len(out)]
-					if !add {
-						copy(out, from)
-						continue
-					}
-					for c, v := range from {
-						out[c] += v
-					}
+					g.put(out, g.tile[i*maxLanes:], add)
 				}
 			}
 			r += done
@@ -218,6 +216,10 @@ func GEMV(y []float32, x Vector, w []byte) {
 }
 
 func (v *Vector) times(y []float32, w []byte, stride int) {
+	if v.limbs != nil {
+		v.timesLimbs(y, w, stride)
+		return
+	}
 	n, unit := len(y), max(32, v.d.Block())
 	blocks, first := v.k/unit, 0
 	if blocks == 0 {

@@ -4789,6 +4789,133 @@ DATA every0000000f_avx512<>+56(SB)/4, $0x0000000f
 DATA every0000000f_avx512<>+60(SB)/4, $0x0000000f
 GLOBL every0000000f_avx512<>(SB), RODATA|NOPTR, $64
 
+// func limbsQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ2KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS every03030303_avx512<>+0(SB), Z13
+	VMOVUPS runsOf320_avx512<>+0(SB), Z14
+	VMOVUPS runsOf321_avx512<>+0(SB), Z15
+	VMOVUPS runsOf322_avx512<>+0(SB), Z16
+	VMOVUPS runsOf323_avx512<>+0(SB), Z17
+	VMOVUPS every0000000f_avx512<>+0(SB), Z18
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT1    8192(R9)
+	PREFETCHT1    8256(R9)
+	VPBROADCASTD  80(R9), X8
+	VCVTPH2PS     X8, X8
+	VMOVSHDUP     X8, X9
+	VBROADCASTSS  X8, Z8
+	VBROADCASTSS  X9, Z9
+	VPMOVZXBD     (R9), Z7
+	VPANDD        Z18, Z7, Z6
+	VPSRLD        $0x04, Z7, Z7
+	VCVTDQ2PS     Z6, Z6
+	VMULPS        Z8, Z6, Z6
+	VCVTDQ2PS     Z7, Z7
+	VMULPS        Z9, Z7, Z7
+	VFMADD231PS   832(R8), Z7, Z4
+	VMOVDQU64     16(R9), Z5
+	VPANDD        Z13, Z5, Z11
+	VMULPS        768(R8), Z6, Z6
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      256(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      128(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      (R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z6, Z14, Z11
+	VFMADD231PS   Z11, Z12, Z0
+	VPSRLD        $0x02, Z5, Z11
+	VPANDD        Z13, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      320(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      192(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      64(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z6, Z15, Z11
+	VFMADD231PS   Z11, Z12, Z1
+	VPSRLD        $0x04, Z5, Z11
+	VPANDD        Z13, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      640(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      512(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      384(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z6, Z16, Z11
+	VFMADD231PS   Z11, Z12, Z2
+	VPSRLD        $0x06, Z5, Z11
+	VPANDD        Z13, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      704(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      576(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      448(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z6, Z17, Z11
+	VFMADD231PS   Z11, Z12, Z3
+	ADDQ          $0x000003c0, R8
+	ADDQ          $0x00000054, R9
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+DATA every03030303_avx512<>+0(SB)/4, $0x03030303
+DATA every03030303_avx512<>+4(SB)/4, $0x03030303
+DATA every03030303_avx512<>+8(SB)/4, $0x03030303
+DATA every03030303_avx512<>+12(SB)/4, $0x03030303
+DATA every03030303_avx512<>+16(SB)/4, $0x03030303
+DATA every03030303_avx512<>+20(SB)/4, $0x03030303
+DATA every03030303_avx512<>+24(SB)/4, $0x03030303
+DATA every03030303_avx512<>+28(SB)/4, $0x03030303
+DATA every03030303_avx512<>+32(SB)/4, $0x03030303
+DATA every03030303_avx512<>+36(SB)/4, $0x03030303
+DATA every03030303_avx512<>+40(SB)/4, $0x03030303
+DATA every03030303_avx512<>+44(SB)/4, $0x03030303
+DATA every03030303_avx512<>+48(SB)/4, $0x03030303
+DATA every03030303_avx512<>+52(SB)/4, $0x03030303
+DATA every03030303_avx512<>+56(SB)/4, $0x03030303
+DATA every03030303_avx512<>+60(SB)/4, $0x03030303
+GLOBL every03030303_avx512<>(SB), RODATA|NOPTR, $64
+
 // func lanesQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX2, AVX512F, F16C, MMX+
 TEXT ·lanesQ3KAVX512(SB), NOSPLIT, $0-48
@@ -4947,24 +5074,6 @@ DATA valuesQ3K_avx512<>+56(SB)/4, $0x40000000
 DATA valuesQ3K_avx512<>+60(SB)/4, $0x40400000
 GLOBL valuesQ3K_avx512<>(SB), RODATA|NOPTR, $64
 
-DATA every03030303_avx512<>+0(SB)/4, $0x03030303
-DATA every03030303_avx512<>+4(SB)/4, $0x03030303
-DATA every03030303_avx512<>+8(SB)/4, $0x03030303
-DATA every03030303_avx512<>+12(SB)/4, $0x03030303
-DATA every03030303_avx512<>+16(SB)/4, $0x03030303
-DATA every03030303_avx512<>+20(SB)/4, $0x03030303
-DATA every03030303_avx512<>+24(SB)/4, $0x03030303
-DATA every03030303_avx512<>+28(SB)/4, $0x03030303
-DATA every03030303_avx512<>+32(SB)/4, $0x03030303
-DATA every03030303_avx512<>+36(SB)/4, $0x03030303
-DATA every03030303_avx512<>+40(SB)/4, $0x03030303
-DATA every03030303_avx512<>+44(SB)/4, $0x03030303
-DATA every03030303_avx512<>+48(SB)/4, $0x03030303
-DATA every03030303_avx512<>+52(SB)/4, $0x03030303
-DATA every03030303_avx512<>+56(SB)/4, $0x03030303
-DATA every03030303_avx512<>+60(SB)/4, $0x03030303
-GLOBL every03030303_avx512<>(SB), RODATA|NOPTR, $64
-
 DATA every04040404_avx512<>+0(SB)/4, $0x04040404
 DATA every04040404_avx512<>+4(SB)/4, $0x04040404
 DATA every04040404_avx512<>+8(SB)/4, $0x04040404
@@ -5000,6 +5109,131 @@ DATA upper4_avx512<>+52(SB)/4, $0x00000004
 DATA upper4_avx512<>+56(SB)/4, $0x00000004
 DATA upper4_avx512<>+60(SB)/4, $0x00000004
 GLOBL upper4_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ3KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS runsOf320_avx512<>+0(SB), Z13
+	VMOVUPS runsOf321_avx512<>+0(SB), Z14
+	VMOVUPS runsOf322_avx512<>+0(SB), Z15
+	VMOVUPS runsOf323_avx512<>+0(SB), Z16
+	VMOVUPS every03030303_avx512<>+0(SB), Z17
+	VMOVUPS every04040404_avx512<>+0(SB), Z18
+	VMOVUPS upper4_avx512<>+0(SB), Z19
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT1      8192(R9)
+	PREFETCHT1      8256(R9)
+	VPBROADCASTW    108(R9), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Z7
+	VMOVDDUP        96(R9), X8
+	VPSRLVQ         q3lows_avx512<>+0(SB), X8, X8
+	VPAND           q3low_avx512<>+0(SB), X8, X8
+	VPBROADCASTD    104(R9), X10
+	VPSRLVD         q3highs_avx512<>+0(SB), X10, X10
+	VPSLLD          $0x04, X10, X10
+	VPAND           q3high_avx512<>+0(SB), X10, X10
+	VPOR            X8, X10, X8
+	VPSUBB          q3offset_avx512<>+0(SB), X8, X8
+	VPMOVSXBD       X8, Z10
+	VCVTDQ2PS       Z10, Z10
+	VMULPS          Z7, Z10, Z10
+	VMOVAPS         Z10, Z9
+	VMOVDQU64       32(R9), Z5
+	VBROADCASTI64X4 (R9), Z6
+	VPSRLVD         Z19, Z6, Z6
+	VMOVDQA64       Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VPSLLD          $0x02, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VFMADD231PS     832(R8), Z9, Z4
+	VMULPS          768(R8), Z9, Z9
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        256(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        128(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        (R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z13, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x02, Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VPSLLD          $0x01, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        320(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        192(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        64(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z14, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        640(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        512(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        384(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z15, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x06, Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VPSRLD          $0x01, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        704(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        576(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        448(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z16, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x000003c0, R8
+	ADDQ            $0x0000006e, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
 
 // func lanesQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX2, AVX512F, F16C, MMX+
@@ -5213,6 +5447,135 @@ DATA runsOf643_avx512<>+56(SB)/4, $0x00000007
 DATA runsOf643_avx512<>+60(SB)/4, $0x00000007
 GLOBL runsOf643_avx512<>(SB), RODATA|NOPTR, $64
 
+// func limbsQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ4KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS every0f0f0f0f_avx512<>+0(SB), Z13
+	VMOVUPS runsOf640_avx512<>+0(SB), Z14
+	VMOVUPS runsOf641_avx512<>+0(SB), Z15
+	VMOVUPS runsOf642_avx512<>+0(SB), Z16
+	VMOVUPS runsOf643_avx512<>+0(SB), Z17
+	VMOVUPS k4halves_avx512<>+0(SB), Z18
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT1    8192(R9)
+	PREFETCHT1    8256(R9)
+	PREFETCHT1    8320(R9)
+	VMOVDQU       4(R9), X6
+	VPSHUFD       $0x98, X6, X5
+	VPSHUFD       $0x50, X6, X6
+	VPSRLVD       k4lows_avx512<>+0(SB), X5, X5
+	VPAND         k4low_avx512<>+0(SB), X5, X5
+	VPSRLD        $0x02, X6, X6
+	VPAND         k4high_avx512<>+0(SB), X6, X6
+	VPOR          X5, X6, X5
+	VPMOVZXBD     X5, Z7
+	VCVTPH2PS     (R9), X6
+	VPERMPS       Z6, Z18, Z8
+	VCVTDQ2PS     Z7, Z7
+	VMULPS        Z8, Z7, Z7
+	VFMADD231PS   832(R8), Z7, Z4
+	VMOVDQU64     16(R9), Z5
+	VPANDD        Z13, Z5, Z11
+	VMULPS        768(R8), Z7, Z7
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      256(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      128(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      (R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z7, Z14, Z11
+	VFMADD231PS   Z11, Z12, Z0
+	VPSRLD        $0x04, Z5, Z11
+	VPANDD        Z13, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      320(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      192(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      64(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z7, Z15, Z11
+	VFMADD231PS   Z11, Z12, Z1
+	VMOVDQU64     80(R9), Z5
+	VPANDD        Z13, Z5, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      640(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      512(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      384(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z7, Z16, Z11
+	VFMADD231PS   Z11, Z12, Z2
+	VPSRLD        $0x04, Z5, Z11
+	VPANDD        Z13, Z11, Z11
+	VPXORD        Z12, Z12, Z12
+	VPDPBUSD      704(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      576(R8), Z11, Z12
+	VPSLLD        $0x08, Z12, Z12
+	VPDPBUSD      448(R8), Z11, Z12
+	VCVTDQ2PS     Z12, Z12
+	VPERMPS       Z7, Z17, Z11
+	VFMADD231PS   Z11, Z12, Z3
+	ADDQ          $0x000003c0, R8
+	ADDQ          $0x00000090, R9
+	DECQ          R10
+	JNZ           block
+	VADDPS        Z1, Z0, Z0
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z2, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+DATA every0f0f0f0f_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+28(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+32(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+36(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+40(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+44(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+48(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+52(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+56(SB)/4, $0x0f0f0f0f
+DATA every0f0f0f0f_avx512<>+60(SB)/4, $0x0f0f0f0f
+GLOBL every0f0f0f0f_avx512<>(SB), RODATA|NOPTR, $64
+
 // func lanesQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX2, AVX512F, F16C, MMX+
 TEXT ·lanesQ5KAVX512(SB), NOSPLIT, $0-48
@@ -5391,24 +5754,6 @@ DATA valuesQ5K_avx512<>+120(SB)/4, $0x41600000
 DATA valuesQ5K_avx512<>+124(SB)/4, $0x41700000
 GLOBL valuesQ5K_avx512<>(SB), RODATA|NOPTR, $128
 
-DATA every0f0f0f0f_avx512<>+0(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+4(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+8(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+12(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+16(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+20(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+24(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+28(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+32(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+36(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+40(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+44(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+48(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+52(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+56(SB)/4, $0x0f0f0f0f
-DATA every0f0f0f0f_avx512<>+60(SB)/4, $0x0f0f0f0f
-GLOBL every0f0f0f0f_avx512<>(SB), RODATA|NOPTR, $64
-
 DATA every10101010_avx512<>+0(SB)/4, $0x10101010
 DATA every10101010_avx512<>+4(SB)/4, $0x10101010
 DATA every10101010_avx512<>+8(SB)/4, $0x10101010
@@ -5444,6 +5789,129 @@ DATA upper2_avx512<>+52(SB)/4, $0x00000002
 DATA upper2_avx512<>+56(SB)/4, $0x00000002
 DATA upper2_avx512<>+60(SB)/4, $0x00000002
 GLOBL upper2_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ5KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS runsOf640_avx512<>+0(SB), Z13
+	VMOVUPS runsOf641_avx512<>+0(SB), Z14
+	VMOVUPS runsOf642_avx512<>+0(SB), Z15
+	VMOVUPS runsOf643_avx512<>+0(SB), Z16
+	VMOVUPS every0f0f0f0f_avx512<>+0(SB), Z17
+	VMOVUPS k4halves_avx512<>+0(SB), Z18
+	VMOVUPS every10101010_avx512<>+0(SB), Z19
+	VMOVUPS upper2_avx512<>+0(SB), Z20
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT1      8192(R9)
+	PREFETCHT1      8256(R9)
+	PREFETCHT1      8320(R9)
+	VMOVDQU         4(R9), X6
+	VPSHUFD         $0x98, X6, X5
+	VPSHUFD         $0x50, X6, X6
+	VPSRLVD         k4lows_avx512<>+0(SB), X5, X5
+	VPAND           k4low_avx512<>+0(SB), X5, X5
+	VPSRLD          $0x02, X6, X6
+	VPAND           k4high_avx512<>+0(SB), X6, X6
+	VPOR            X5, X6, X5
+	VPMOVZXBD       X5, Z7
+	VCVTPH2PS       (R9), X6
+	VPERMPS         Z6, Z18, Z8
+	VCVTDQ2PS       Z7, Z7
+	VMULPS          Z8, Z7, Z7
+	VFMADD231PS     832(R8), Z7, Z4
+	VBROADCASTI64X4 16(R9), Z8
+	VPSRLVD         Z20, Z8, Z8
+	VMOVDQU64       48(R9), Z5
+	VPANDD          Z17, Z5, Z6
+	VPSLLD          $0x04, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z19, Z9
+	VMULPS          768(R8), Z7, Z7
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        256(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        128(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        (R8), Z9, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z7, Z13, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          Z17, Z6, Z6
+	VPSLLD          $0x03, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z19, Z9
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        320(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        192(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        64(R8), Z9, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z7, Z14, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VMOVDQU64       112(R9), Z5
+	VPANDD          Z17, Z5, Z6
+	VMOVDQA64       Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z19, Z9
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        640(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        512(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        384(R8), Z9, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z7, Z15, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD          Z17, Z6, Z6
+	VPSRLD          $0x01, Z8, Z9
+	VPTERNLOGD      $0xea, Z6, Z19, Z9
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        704(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        576(R8), Z9, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        448(R8), Z9, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z7, Z16, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x000003c0, R8
+	ADDQ            $0x000000b0, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
 
 // func lanesQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX2, AVX512F, F16C, MMX+
@@ -5853,6 +6321,2839 @@ DATA every30303030_avx512<>+52(SB)/4, $0x30303030
 DATA every30303030_avx512<>+56(SB)/4, $0x30303030
 DATA every30303030_avx512<>+60(SB)/4, $0x30303030
 GLOBL every30303030_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ6KAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    w+16(FP), DX
+	MOVQ    stride+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    groups+40(FP), DI
+	VMOVUPS runsOf160_avx512<>+0(SB), Z13
+	VMOVUPS runsOf161_avx512<>+0(SB), Z14
+	VMOVUPS runsOf162_avx512<>+0(SB), Z15
+	VMOVUPS runsOf163_avx512<>+0(SB), Z16
+	VMOVUPS every0f0f0f0f_avx512<>+0(SB), Z17
+	VMOVUPS every30303030_avx512<>+0(SB), Z18
+	VMOVUPS upper2_avx512<>+0(SB), Z19
+
+row:
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+block:
+	PREFETCHT1      8192(R9)
+	PREFETCHT1      8256(R9)
+	PREFETCHT1      8320(R9)
+	PREFETCHT1      8384(R9)
+	VPBROADCASTW    208(R9), X7
+	VCVTPH2PS       X7, X7
+	VBROADCASTSS    X7, Z7
+	VPMOVSXBD       192(R9), Z9
+	VCVTDQ2PS       Z9, Z9
+	VMULPS          Z7, Z9, Z9
+	VMOVDQU64       (R9), Z5
+	VBROADCASTI64X4 128(R9), Z6
+	VPSRLVD         Z19, Z6, Z6
+	VPANDD          Z17, Z5, Z7
+	VPSLLD          $0x04, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VFMADD231PS     832(R8), Z9, Z4
+	VMULPS          768(R8), Z9, Z9
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        256(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        128(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        (R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z13, Z11
+	VFMADD231PS     Z11, Z12, Z0
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        320(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        192(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        64(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z14, Z11
+	VFMADD231PS     Z11, Z12, Z1
+	VMOVDQU64       64(R9), Z5
+	VBROADCASTI64X4 160(R9), Z6
+	VPSRLVD         Z19, Z6, Z6
+	VPANDD          Z17, Z5, Z7
+	VPSLLD          $0x04, Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        640(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        512(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        384(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z15, Z11
+	VFMADD231PS     Z11, Z12, Z2
+	VPSRLD          $0x04, Z5, Z7
+	VPANDD          Z17, Z7, Z7
+	VMOVDQA64       Z6, Z8
+	VPTERNLOGD      $0xea, Z7, Z18, Z8
+	VPXORD          Z12, Z12, Z12
+	VPDPBUSD        704(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        576(R8), Z8, Z12
+	VPSLLD          $0x08, Z12, Z12
+	VPDPBUSD        448(R8), Z8, Z12
+	VCVTDQ2PS       Z12, Z12
+	VPERMPS         Z9, Z16, Z11
+	VFMADD231PS     Z11, Z12, Z3
+	ADDQ            $0x000003c0, R8
+	ADDQ            $0x000000d2, R9
+	DECQ            R10
+	JNZ             block
+	VADDPS          Z1, Z0, Z0
+	VADDPS          Z3, Z2, Z2
+	VADDPS          Z4, Z0, Z0
+	VADDPS          Z2, Z0, Z0
+	VEXTRACTF64X4   $0x01, Z0, Y1
+	VADDPS          Y1, Y0, Y0
+	VEXTRACTF128    $0x01, Y0, X1
+	VADDPS          X1, X0, X0
+	VHADDPS         X0, X0, X0
+	VHADDPS         X0, X0, X0
+	VMOVSS          X0, (AX)
+	ADDQ            $0x04, AX
+	ADDQ            BX, DX
+	DECQ            DI
+	JNZ             row
+	VZEROUPPER
+	RET
+
+// func limbsQ40_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ40_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ40_avx512<>+0(SB), Z2
+	VMOVDQU64 codesQ40_avx512<>+0(SB), Z3
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z4
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z5
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z9
+	VMOVDQU64   8(R10), Z10
+	VMOVDQA64   Z2, Z11
+	VPERMI2W    Z10, Z9, Z11
+	VCVTPH2PS   X11, Y11
+	VMULPS      384(R9), Y11, Y11
+	VADDPS      Y11, Y1, Y1
+	VPERMPS     Z11, Z5, Z8
+	VPERMT2W    Z10, Z3, Z9
+	VPANDD      Z4, Z9, Z6
+	VPSRLW      $0x04, Z9, Z7
+	VPANDD      Z4, Z7, Z7
+	VPXORD      Z9, Z9, Z9
+	VPDPBUSD    256(R9), Z6, Z9
+	VPDPBUSD    320(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    128(R9), Z6, Z9
+	VPDPBUSD    192(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    (R9), Z6, Z9
+	VPDPBUSD    64(R9), Z7, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD231PS Z8, Z9, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000048, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z9
+	VMOVDQU16.Z 8(R10), K2, Z10
+	VMOVDQA64   Z2, Z11
+	VPERMI2W    Z10, Z9, Z11
+	VCVTPH2PS   X11, Y11
+	VMULPS      384(R9), Y11, Y11
+	VADDPS      Y11, Y1, Y1
+	VPERMPS     Z11, Z5, Z8
+	VPERMT2W    Z10, Z3, Z9
+	VPANDD      Z4, Z9, Z6
+	VPSRLW      $0x04, Z9, Z7
+	VPANDD      Z4, Z7, Z7
+	VPXORD      Z9, Z9, Z9
+	VPDPBUSD    256(R9), Z6, Z9
+	VPDPBUSD    320(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    128(R9), Z6, Z9
+	VPDPBUSD    192(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    (R9), Z6, Z9
+	VPDPBUSD    64(R9), Z7, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD231PS Z8, Z9, Z0
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerQ40_avx512<>+0(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+4(SB)/4, $0x00090009
+DATA headerQ40_avx512<>+8(SB)/4, $0x00120012
+DATA headerQ40_avx512<>+12(SB)/4, $0x001b001b
+DATA headerQ40_avx512<>+16(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+20(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+24(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+28(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+32(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+36(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+40(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+44(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+48(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+52(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+56(SB)/4, $0x00000000
+DATA headerQ40_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerQ40_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA codesQ40_avx512<>+0(SB)/4, $0x00020001
+DATA codesQ40_avx512<>+4(SB)/4, $0x00040003
+DATA codesQ40_avx512<>+8(SB)/4, $0x00060005
+DATA codesQ40_avx512<>+12(SB)/4, $0x00080007
+DATA codesQ40_avx512<>+16(SB)/4, $0x000b000a
+DATA codesQ40_avx512<>+20(SB)/4, $0x000d000c
+DATA codesQ40_avx512<>+24(SB)/4, $0x000f000e
+DATA codesQ40_avx512<>+28(SB)/4, $0x00110010
+DATA codesQ40_avx512<>+32(SB)/4, $0x00140013
+DATA codesQ40_avx512<>+36(SB)/4, $0x00160015
+DATA codesQ40_avx512<>+40(SB)/4, $0x00180017
+DATA codesQ40_avx512<>+44(SB)/4, $0x001a0019
+DATA codesQ40_avx512<>+48(SB)/4, $0x001d001c
+DATA codesQ40_avx512<>+52(SB)/4, $0x001f001e
+DATA codesQ40_avx512<>+56(SB)/4, $0x003d003c
+DATA codesQ40_avx512<>+60(SB)/4, $0x003f003e
+GLOBL codesQ40_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA nibbles_avx512<>+0(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+4(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+8(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+12(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+16(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+20(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+24(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+28(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+32(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+36(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+40(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+44(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+48(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+52(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+56(SB)/4, $0x0f0f0f0f
+DATA nibbles_avx512<>+60(SB)/4, $0x0f0f0f0f
+GLOBL nibbles_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA scalesOf4_avx512<>+0(SB)/4, $0x00000000
+DATA scalesOf4_avx512<>+4(SB)/4, $0x00000000
+DATA scalesOf4_avx512<>+8(SB)/4, $0x00000000
+DATA scalesOf4_avx512<>+12(SB)/4, $0x00000000
+DATA scalesOf4_avx512<>+16(SB)/4, $0x00000002
+DATA scalesOf4_avx512<>+20(SB)/4, $0x00000002
+DATA scalesOf4_avx512<>+24(SB)/4, $0x00000002
+DATA scalesOf4_avx512<>+28(SB)/4, $0x00000002
+DATA scalesOf4_avx512<>+32(SB)/4, $0x00000004
+DATA scalesOf4_avx512<>+36(SB)/4, $0x00000004
+DATA scalesOf4_avx512<>+40(SB)/4, $0x00000004
+DATA scalesOf4_avx512<>+44(SB)/4, $0x00000004
+DATA scalesOf4_avx512<>+48(SB)/4, $0x00000006
+DATA scalesOf4_avx512<>+52(SB)/4, $0x00000006
+DATA scalesOf4_avx512<>+56(SB)/4, $0x00000006
+DATA scalesOf4_avx512<>+60(SB)/4, $0x00000006
+GLOBL scalesOf4_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ40_4AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ40_4AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	LEAQ      (BX)(BX*2), R12
+	VMOVDQU64 headerQ40_avx512<>+0(SB), Z8
+	VMOVDQU64 codesQ40_avx512<>+0(SB), Z9
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z10
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z11
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z1, Z1, Z1
+	VPXORD Z3, Z3, Z3
+	VPXORD Z5, Z5, Z5
+	VPXORD Z7, Z7, Z7
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z15
+	VMOVDQU64   8(R10), Z16
+	VMOVDQA64   Z8, Z17
+	VPERMI2W    Z16, Z15, Z17
+	VCVTPH2PS   X17, Y17
+	VMULPS      384(R9), Y17, Y17
+	VADDPS      Y17, Y1, Y1
+	VPERMPS     Z17, Z11, Z14
+	VPERMT2W    Z16, Z9, Z15
+	VPANDD      Z10, Z15, Z12
+	VPSRLW      $0x04, Z15, Z13
+	VPANDD      Z10, Z13, Z13
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z18
+	VMOVDQU64   8(R10)(BX*1), Z19
+	VMOVDQA64   Z8, Z20
+	VPERMI2W    Z19, Z18, Z20
+	VCVTPH2PS   X20, Y20
+	VMULPS      384(R9), Y20, Y20
+	VADDPS      Y20, Y3, Y3
+	VPERMPS     Z20, Z11, Z17
+	VPERMT2W    Z19, Z9, Z18
+	VPANDD      Z10, Z18, Z15
+	VPSRLW      $0x04, Z18, Z16
+	VPANDD      Z10, Z16, Z16
+	PREFETCHT1  8192(R10)(BX*2)
+	PREFETCHT1  8256(R10)(BX*2)
+	VMOVDQU64   (R10)(BX*2), Z21
+	VMOVDQU64   8(R10)(BX*2), Z22
+	VMOVDQA64   Z8, Z23
+	VPERMI2W    Z22, Z21, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y5, Y5
+	VPERMPS     Z23, Z11, Z20
+	VPERMT2W    Z22, Z9, Z21
+	VPANDD      Z10, Z21, Z18
+	VPSRLW      $0x04, Z21, Z19
+	VPANDD      Z10, Z19, Z19
+	PREFETCHT1  8192(R10)(R12*1)
+	PREFETCHT1  8256(R10)(R12*1)
+	VMOVDQU64   (R10)(R12*1), Z24
+	VMOVDQU64   8(R10)(R12*1), Z25
+	VMOVDQA64   Z8, Z26
+	VPERMI2W    Z25, Z24, Z26
+	VCVTPH2PS   X26, Y26
+	VMULPS      384(R9), Y26, Y26
+	VADDPS      Y26, Y7, Y7
+	VPERMPS     Z26, Z11, Z23
+	VPERMT2W    Z25, Z9, Z24
+	VPANDD      Z10, Z24, Z21
+	VPSRLW      $0x04, Z24, Z22
+	VPANDD      Z10, Z22, Z22
+	VPXORD      Z24, Z24, Z24
+	VPXORD      Z25, Z25, Z25
+	VPXORD      Z26, Z26, Z26
+	VPXORD      Z27, Z27, Z27
+	VMOVDQU64   256(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   320(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   128(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   192(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   (R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   64(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VCVTDQ2PS   Z24, Z24
+	VFMADD231PS Z14, Z24, Z0
+	VCVTDQ2PS   Z25, Z25
+	VFMADD231PS Z17, Z25, Z2
+	VCVTDQ2PS   Z26, Z26
+	VFMADD231PS Z20, Z26, Z4
+	VCVTDQ2PS   Z27, Z27
+	VFMADD231PS Z23, Z27, Z6
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000048, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z15
+	VMOVDQU16.Z 8(R10), K2, Z16
+	VMOVDQA64   Z8, Z17
+	VPERMI2W    Z16, Z15, Z17
+	VCVTPH2PS   X17, Y17
+	VMULPS      384(R9), Y17, Y17
+	VADDPS      Y17, Y1, Y1
+	VPERMPS     Z17, Z11, Z14
+	VPERMT2W    Z16, Z9, Z15
+	VPANDD      Z10, Z15, Z12
+	VPSRLW      $0x04, Z15, Z13
+	VPANDD      Z10, Z13, Z13
+	VMOVDQU16.Z (R10)(BX*1), K1, Z18
+	VMOVDQU16.Z 8(R10)(BX*1), K2, Z19
+	VMOVDQA64   Z8, Z20
+	VPERMI2W    Z19, Z18, Z20
+	VCVTPH2PS   X20, Y20
+	VMULPS      384(R9), Y20, Y20
+	VADDPS      Y20, Y3, Y3
+	VPERMPS     Z20, Z11, Z17
+	VPERMT2W    Z19, Z9, Z18
+	VPANDD      Z10, Z18, Z15
+	VPSRLW      $0x04, Z18, Z16
+	VPANDD      Z10, Z16, Z16
+	VMOVDQU16.Z (R10)(BX*2), K1, Z21
+	VMOVDQU16.Z 8(R10)(BX*2), K2, Z22
+	VMOVDQA64   Z8, Z23
+	VPERMI2W    Z22, Z21, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y5, Y5
+	VPERMPS     Z23, Z11, Z20
+	VPERMT2W    Z22, Z9, Z21
+	VPANDD      Z10, Z21, Z18
+	VPSRLW      $0x04, Z21, Z19
+	VPANDD      Z10, Z19, Z19
+	VMOVDQU16.Z (R10)(R12*1), K1, Z24
+	VMOVDQU16.Z 8(R10)(R12*1), K2, Z25
+	VMOVDQA64   Z8, Z26
+	VPERMI2W    Z25, Z24, Z26
+	VCVTPH2PS   X26, Y26
+	VMULPS      384(R9), Y26, Y26
+	VADDPS      Y26, Y7, Y7
+	VPERMPS     Z26, Z11, Z23
+	VPERMT2W    Z25, Z9, Z24
+	VPANDD      Z10, Z24, Z21
+	VPSRLW      $0x04, Z24, Z22
+	VPANDD      Z10, Z22, Z22
+	VPXORD      Z24, Z24, Z24
+	VPXORD      Z25, Z25, Z25
+	VPXORD      Z26, Z26, Z26
+	VPXORD      Z27, Z27, Z27
+	VMOVDQU64   256(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   320(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   128(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   192(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   (R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   64(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VCVTDQ2PS   Z24, Z24
+	VFMADD231PS Z14, Z24, Z0
+	VCVTDQ2PS   Z25, Z25
+	VFMADD231PS Z17, Z25, Z2
+	VCVTDQ2PS   Z26, Z26
+	VFMADD231PS Z20, Z26, Z4
+	VCVTDQ2PS   Z27, Z27
+	VFMADD231PS Z23, Z27, Z6
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VPSRLQ        $0x20, Y3, Y3
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VHADDPS       X2, X2, X2
+	VHADDPS       X2, X2, X2
+	VMOVSS        X2, 4(AX)
+	VPSRLQ        $0x20, Y5, Y5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X4
+	VHADDPS       X4, X4, X4
+	VHADDPS       X4, X4, X4
+	VMOVSS        X4, 8(AX)
+	VPSRLQ        $0x20, Y7, Y7
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VHADDPS       X6, X6, X6
+	VHADDPS       X6, X6, X6
+	VMOVSS        X6, 12(AX)
+	ADDQ          $0x10, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbsQ41_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ41_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ41_avx512<>+0(SB), Z2
+	VMOVDQU64 codesQ41_avx512<>+0(SB), Z3
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z4
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z5
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z9
+	VMOVDQU64   16(R10), Z10
+	VMOVDQA64   Z2, Z11
+	VPERMI2W    Z10, Z9, Z11
+	VCVTPH2PS   X11, Y11
+	VMULPS      384(R9), Y11, Y11
+	VADDPS      Y11, Y1, Y1
+	VPERMPS     Z11, Z5, Z8
+	VPERMT2W    Z10, Z3, Z9
+	VPANDD      Z4, Z9, Z6
+	VPSRLW      $0x04, Z9, Z7
+	VPANDD      Z4, Z7, Z7
+	VPXORD      Z9, Z9, Z9
+	VPDPBUSD    256(R9), Z6, Z9
+	VPDPBUSD    320(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    128(R9), Z6, Z9
+	VPDPBUSD    192(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    (R9), Z6, Z9
+	VPDPBUSD    64(R9), Z7, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD231PS Z8, Z9, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000050, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z9
+	VMOVDQU16.Z 16(R10), K2, Z10
+	VMOVDQA64   Z2, Z11
+	VPERMI2W    Z10, Z9, Z11
+	VCVTPH2PS   X11, Y11
+	VMULPS      384(R9), Y11, Y11
+	VADDPS      Y11, Y1, Y1
+	VPERMPS     Z11, Z5, Z8
+	VPERMT2W    Z10, Z3, Z9
+	VPANDD      Z4, Z9, Z6
+	VPSRLW      $0x04, Z9, Z7
+	VPANDD      Z4, Z7, Z7
+	VPXORD      Z9, Z9, Z9
+	VPDPBUSD    256(R9), Z6, Z9
+	VPDPBUSD    320(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    128(R9), Z6, Z9
+	VPDPBUSD    192(R9), Z7, Z9
+	VPSLLD      $0x08, Z9, Z9
+	VPDPBUSD    (R9), Z6, Z9
+	VPDPBUSD    64(R9), Z7, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD231PS Z8, Z9, Z0
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerQ41_avx512<>+0(SB)/4, $0x00010000
+DATA headerQ41_avx512<>+4(SB)/4, $0x000b000a
+DATA headerQ41_avx512<>+8(SB)/4, $0x00150014
+DATA headerQ41_avx512<>+12(SB)/4, $0x001f001e
+DATA headerQ41_avx512<>+16(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+20(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+24(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+28(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+32(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+36(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+40(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+44(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+48(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+52(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+56(SB)/4, $0x00000000
+DATA headerQ41_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerQ41_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA codesQ41_avx512<>+0(SB)/4, $0x00030002
+DATA codesQ41_avx512<>+4(SB)/4, $0x00050004
+DATA codesQ41_avx512<>+8(SB)/4, $0x00070006
+DATA codesQ41_avx512<>+12(SB)/4, $0x00090008
+DATA codesQ41_avx512<>+16(SB)/4, $0x000d000c
+DATA codesQ41_avx512<>+20(SB)/4, $0x000f000e
+DATA codesQ41_avx512<>+24(SB)/4, $0x00110010
+DATA codesQ41_avx512<>+28(SB)/4, $0x00130012
+DATA codesQ41_avx512<>+32(SB)/4, $0x00170016
+DATA codesQ41_avx512<>+36(SB)/4, $0x00190018
+DATA codesQ41_avx512<>+40(SB)/4, $0x001b001a
+DATA codesQ41_avx512<>+44(SB)/4, $0x001d001c
+DATA codesQ41_avx512<>+48(SB)/4, $0x00390038
+DATA codesQ41_avx512<>+52(SB)/4, $0x003b003a
+DATA codesQ41_avx512<>+56(SB)/4, $0x003d003c
+DATA codesQ41_avx512<>+60(SB)/4, $0x003f003e
+GLOBL codesQ41_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ41_4AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ41_4AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	LEAQ      (BX)(BX*2), R12
+	VMOVDQU64 headerQ41_avx512<>+0(SB), Z8
+	VMOVDQU64 codesQ41_avx512<>+0(SB), Z9
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z10
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z11
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z1, Z1, Z1
+	VPXORD Z3, Z3, Z3
+	VPXORD Z5, Z5, Z5
+	VPXORD Z7, Z7, Z7
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z15
+	VMOVDQU64   16(R10), Z16
+	VMOVDQA64   Z8, Z17
+	VPERMI2W    Z16, Z15, Z17
+	VCVTPH2PS   X17, Y17
+	VMULPS      384(R9), Y17, Y17
+	VADDPS      Y17, Y1, Y1
+	VPERMPS     Z17, Z11, Z14
+	VPERMT2W    Z16, Z9, Z15
+	VPANDD      Z10, Z15, Z12
+	VPSRLW      $0x04, Z15, Z13
+	VPANDD      Z10, Z13, Z13
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z18
+	VMOVDQU64   16(R10)(BX*1), Z19
+	VMOVDQA64   Z8, Z20
+	VPERMI2W    Z19, Z18, Z20
+	VCVTPH2PS   X20, Y20
+	VMULPS      384(R9), Y20, Y20
+	VADDPS      Y20, Y3, Y3
+	VPERMPS     Z20, Z11, Z17
+	VPERMT2W    Z19, Z9, Z18
+	VPANDD      Z10, Z18, Z15
+	VPSRLW      $0x04, Z18, Z16
+	VPANDD      Z10, Z16, Z16
+	PREFETCHT1  8192(R10)(BX*2)
+	PREFETCHT1  8256(R10)(BX*2)
+	VMOVDQU64   (R10)(BX*2), Z21
+	VMOVDQU64   16(R10)(BX*2), Z22
+	VMOVDQA64   Z8, Z23
+	VPERMI2W    Z22, Z21, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y5, Y5
+	VPERMPS     Z23, Z11, Z20
+	VPERMT2W    Z22, Z9, Z21
+	VPANDD      Z10, Z21, Z18
+	VPSRLW      $0x04, Z21, Z19
+	VPANDD      Z10, Z19, Z19
+	PREFETCHT1  8192(R10)(R12*1)
+	PREFETCHT1  8256(R10)(R12*1)
+	VMOVDQU64   (R10)(R12*1), Z24
+	VMOVDQU64   16(R10)(R12*1), Z25
+	VMOVDQA64   Z8, Z26
+	VPERMI2W    Z25, Z24, Z26
+	VCVTPH2PS   X26, Y26
+	VMULPS      384(R9), Y26, Y26
+	VADDPS      Y26, Y7, Y7
+	VPERMPS     Z26, Z11, Z23
+	VPERMT2W    Z25, Z9, Z24
+	VPANDD      Z10, Z24, Z21
+	VPSRLW      $0x04, Z24, Z22
+	VPANDD      Z10, Z22, Z22
+	VPXORD      Z24, Z24, Z24
+	VPXORD      Z25, Z25, Z25
+	VPXORD      Z26, Z26, Z26
+	VPXORD      Z27, Z27, Z27
+	VMOVDQU64   256(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   320(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   128(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   192(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   (R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   64(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VCVTDQ2PS   Z24, Z24
+	VFMADD231PS Z14, Z24, Z0
+	VCVTDQ2PS   Z25, Z25
+	VFMADD231PS Z17, Z25, Z2
+	VCVTDQ2PS   Z26, Z26
+	VFMADD231PS Z20, Z26, Z4
+	VCVTDQ2PS   Z27, Z27
+	VFMADD231PS Z23, Z27, Z6
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000050, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z15
+	VMOVDQU16.Z 16(R10), K2, Z16
+	VMOVDQA64   Z8, Z17
+	VPERMI2W    Z16, Z15, Z17
+	VCVTPH2PS   X17, Y17
+	VMULPS      384(R9), Y17, Y17
+	VADDPS      Y17, Y1, Y1
+	VPERMPS     Z17, Z11, Z14
+	VPERMT2W    Z16, Z9, Z15
+	VPANDD      Z10, Z15, Z12
+	VPSRLW      $0x04, Z15, Z13
+	VPANDD      Z10, Z13, Z13
+	VMOVDQU16.Z (R10)(BX*1), K1, Z18
+	VMOVDQU16.Z 16(R10)(BX*1), K2, Z19
+	VMOVDQA64   Z8, Z20
+	VPERMI2W    Z19, Z18, Z20
+	VCVTPH2PS   X20, Y20
+	VMULPS      384(R9), Y20, Y20
+	VADDPS      Y20, Y3, Y3
+	VPERMPS     Z20, Z11, Z17
+	VPERMT2W    Z19, Z9, Z18
+	VPANDD      Z10, Z18, Z15
+	VPSRLW      $0x04, Z18, Z16
+	VPANDD      Z10, Z16, Z16
+	VMOVDQU16.Z (R10)(BX*2), K1, Z21
+	VMOVDQU16.Z 16(R10)(BX*2), K2, Z22
+	VMOVDQA64   Z8, Z23
+	VPERMI2W    Z22, Z21, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y5, Y5
+	VPERMPS     Z23, Z11, Z20
+	VPERMT2W    Z22, Z9, Z21
+	VPANDD      Z10, Z21, Z18
+	VPSRLW      $0x04, Z21, Z19
+	VPANDD      Z10, Z19, Z19
+	VMOVDQU16.Z (R10)(R12*1), K1, Z24
+	VMOVDQU16.Z 16(R10)(R12*1), K2, Z25
+	VMOVDQA64   Z8, Z26
+	VPERMI2W    Z25, Z24, Z26
+	VCVTPH2PS   X26, Y26
+	VMULPS      384(R9), Y26, Y26
+	VADDPS      Y26, Y7, Y7
+	VPERMPS     Z26, Z11, Z23
+	VPERMT2W    Z25, Z9, Z24
+	VPANDD      Z10, Z24, Z21
+	VPSRLW      $0x04, Z24, Z22
+	VPANDD      Z10, Z22, Z22
+	VPXORD      Z24, Z24, Z24
+	VPXORD      Z25, Z25, Z25
+	VPXORD      Z26, Z26, Z26
+	VPXORD      Z27, Z27, Z27
+	VMOVDQU64   256(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   320(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   128(R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   192(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VPSLLD      $0x08, Z24, Z24
+	VPSLLD      $0x08, Z25, Z25
+	VPSLLD      $0x08, Z26, Z26
+	VPSLLD      $0x08, Z27, Z27
+	VMOVDQU64   (R9), Z28
+	VPDPBUSD    Z28, Z12, Z24
+	VPDPBUSD    Z28, Z15, Z25
+	VPDPBUSD    Z28, Z18, Z26
+	VPDPBUSD    Z28, Z21, Z27
+	VMOVDQU64   64(R9), Z28
+	VPDPBUSD    Z28, Z13, Z24
+	VPDPBUSD    Z28, Z16, Z25
+	VPDPBUSD    Z28, Z19, Z26
+	VPDPBUSD    Z28, Z22, Z27
+	VCVTDQ2PS   Z24, Z24
+	VFMADD231PS Z14, Z24, Z0
+	VCVTDQ2PS   Z25, Z25
+	VFMADD231PS Z17, Z25, Z2
+	VCVTDQ2PS   Z26, Z26
+	VFMADD231PS Z20, Z26, Z4
+	VCVTDQ2PS   Z27, Z27
+	VFMADD231PS Z23, Z27, Z6
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VPSRLQ        $0x20, Y3, Y3
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VHADDPS       X2, X2, X2
+	VHADDPS       X2, X2, X2
+	VMOVSS        X2, 4(AX)
+	VPSRLQ        $0x20, Y5, Y5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X4
+	VHADDPS       X4, X4, X4
+	VHADDPS       X4, X4, X4
+	VMOVSS        X4, 8(AX)
+	VPSRLQ        $0x20, Y7, Y7
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPS        Y7, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X7
+	VADDPS        X7, X6, X6
+	VHADDPS       X6, X6, X6
+	VHADDPS       X6, X6, X6
+	VMOVSS        X6, 12(AX)
+	ADDQ          $0x10, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbsQ50_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ50_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ50_avx512<>+0(SB), Z2
+	VMOVDQU64 codesQ50_avx512<>+0(SB), Z3
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z4
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z5
+	VMOVDQU64 fifthQ50_avx512<>+0(SB), Z6
+	VMOVDQU64 fifthsLow_avx512<>+0(SB), Z7
+	VMOVDQU64 fifthsHigh_avx512<>+0(SB), Z8
+	VMOVDQU64 eighths_avx512<>+0(SB), Z9
+	VMOVDQU64 sixteens_avx512<>+0(SB), Z10
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z14
+	VMOVDQU64   24(R10), Z15
+	VMOVDQA64   Z2, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z5, Z13
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VPERMT2W    Z15, Z3, Z14
+	VPANDD      Z4, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z4, Z12, Z12
+	VPSHUFB     Z7, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z11, K4, Z11
+	VPSHUFB     Z8, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z12, K4, Z12
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z11, Z14
+	VPDPBUSD    320(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    128(R9), Z11, Z14
+	VPDPBUSD    192(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    (R9), Z11, Z14
+	VPDPBUSD    64(R9), Z12, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z13, Z14, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000058, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z14
+	VMOVDQU16.Z 24(R10), K2, Z15
+	VMOVDQA64   Z2, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z5, Z13
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VPERMT2W    Z15, Z3, Z14
+	VPANDD      Z4, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z4, Z12, Z12
+	VPSHUFB     Z7, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z11, K4, Z11
+	VPSHUFB     Z8, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z12, K4, Z12
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z11, Z14
+	VPDPBUSD    320(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    128(R9), Z11, Z14
+	VPDPBUSD    192(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    (R9), Z11, Z14
+	VPDPBUSD    64(R9), Z12, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z13, Z14, Z0
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerQ50_avx512<>+0(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+4(SB)/4, $0x000b000b
+DATA headerQ50_avx512<>+8(SB)/4, $0x00160016
+DATA headerQ50_avx512<>+12(SB)/4, $0x00350035
+DATA headerQ50_avx512<>+16(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+20(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+24(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+28(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+32(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+36(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+40(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+44(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+48(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+52(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+56(SB)/4, $0x00000000
+DATA headerQ50_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerQ50_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA codesQ50_avx512<>+0(SB)/4, $0x00040003
+DATA codesQ50_avx512<>+4(SB)/4, $0x00060005
+DATA codesQ50_avx512<>+8(SB)/4, $0x00080007
+DATA codesQ50_avx512<>+12(SB)/4, $0x000a0009
+DATA codesQ50_avx512<>+16(SB)/4, $0x000f000e
+DATA codesQ50_avx512<>+20(SB)/4, $0x00110010
+DATA codesQ50_avx512<>+24(SB)/4, $0x00130012
+DATA codesQ50_avx512<>+28(SB)/4, $0x00150014
+DATA codesQ50_avx512<>+32(SB)/4, $0x001a0019
+DATA codesQ50_avx512<>+36(SB)/4, $0x001c001b
+DATA codesQ50_avx512<>+40(SB)/4, $0x001e001d
+DATA codesQ50_avx512<>+44(SB)/4, $0x0034001f
+DATA codesQ50_avx512<>+48(SB)/4, $0x00390038
+DATA codesQ50_avx512<>+52(SB)/4, $0x003b003a
+DATA codesQ50_avx512<>+56(SB)/4, $0x003d003c
+DATA codesQ50_avx512<>+60(SB)/4, $0x003f003e
+GLOBL codesQ50_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA fifthQ50_avx512<>+0(SB)/4, $0x00020001
+DATA fifthQ50_avx512<>+4(SB)/4, $0x00020001
+DATA fifthQ50_avx512<>+8(SB)/4, $0x00020001
+DATA fifthQ50_avx512<>+12(SB)/4, $0x00020001
+DATA fifthQ50_avx512<>+16(SB)/4, $0x000d000c
+DATA fifthQ50_avx512<>+20(SB)/4, $0x000d000c
+DATA fifthQ50_avx512<>+24(SB)/4, $0x000d000c
+DATA fifthQ50_avx512<>+28(SB)/4, $0x000d000c
+DATA fifthQ50_avx512<>+32(SB)/4, $0x00180017
+DATA fifthQ50_avx512<>+36(SB)/4, $0x00180017
+DATA fifthQ50_avx512<>+40(SB)/4, $0x00180017
+DATA fifthQ50_avx512<>+44(SB)/4, $0x00180017
+DATA fifthQ50_avx512<>+48(SB)/4, $0x00370036
+DATA fifthQ50_avx512<>+52(SB)/4, $0x00370036
+DATA fifthQ50_avx512<>+56(SB)/4, $0x00370036
+DATA fifthQ50_avx512<>+60(SB)/4, $0x00370036
+GLOBL fifthQ50_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA fifthsLow_avx512<>+0(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+4(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+8(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+12(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+16(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+20(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+24(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+28(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+32(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+36(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+40(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+44(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+48(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+52(SB)/4, $0x00000000
+DATA fifthsLow_avx512<>+56(SB)/4, $0x01010101
+DATA fifthsLow_avx512<>+60(SB)/4, $0x01010101
+GLOBL fifthsLow_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA fifthsHigh_avx512<>+0(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+4(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+8(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+12(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+16(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+20(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+24(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+28(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+32(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+36(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+40(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+44(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+48(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+52(SB)/4, $0x02020202
+DATA fifthsHigh_avx512<>+56(SB)/4, $0x03030303
+DATA fifthsHigh_avx512<>+60(SB)/4, $0x03030303
+GLOBL fifthsHigh_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA eighths_avx512<>+0(SB)/4, $0x08040201
+DATA eighths_avx512<>+4(SB)/4, $0x80402010
+DATA eighths_avx512<>+8(SB)/4, $0x08040201
+DATA eighths_avx512<>+12(SB)/4, $0x80402010
+DATA eighths_avx512<>+16(SB)/4, $0x08040201
+DATA eighths_avx512<>+20(SB)/4, $0x80402010
+DATA eighths_avx512<>+24(SB)/4, $0x08040201
+DATA eighths_avx512<>+28(SB)/4, $0x80402010
+DATA eighths_avx512<>+32(SB)/4, $0x08040201
+DATA eighths_avx512<>+36(SB)/4, $0x80402010
+DATA eighths_avx512<>+40(SB)/4, $0x08040201
+DATA eighths_avx512<>+44(SB)/4, $0x80402010
+DATA eighths_avx512<>+48(SB)/4, $0x08040201
+DATA eighths_avx512<>+52(SB)/4, $0x80402010
+DATA eighths_avx512<>+56(SB)/4, $0x08040201
+DATA eighths_avx512<>+60(SB)/4, $0x80402010
+GLOBL eighths_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA sixteens_avx512<>+0(SB)/4, $0x10101010
+DATA sixteens_avx512<>+4(SB)/4, $0x10101010
+DATA sixteens_avx512<>+8(SB)/4, $0x10101010
+DATA sixteens_avx512<>+12(SB)/4, $0x10101010
+DATA sixteens_avx512<>+16(SB)/4, $0x10101010
+DATA sixteens_avx512<>+20(SB)/4, $0x10101010
+DATA sixteens_avx512<>+24(SB)/4, $0x10101010
+DATA sixteens_avx512<>+28(SB)/4, $0x10101010
+DATA sixteens_avx512<>+32(SB)/4, $0x10101010
+DATA sixteens_avx512<>+36(SB)/4, $0x10101010
+DATA sixteens_avx512<>+40(SB)/4, $0x10101010
+DATA sixteens_avx512<>+44(SB)/4, $0x10101010
+DATA sixteens_avx512<>+48(SB)/4, $0x10101010
+DATA sixteens_avx512<>+52(SB)/4, $0x10101010
+DATA sixteens_avx512<>+56(SB)/4, $0x10101010
+DATA sixteens_avx512<>+60(SB)/4, $0x10101010
+GLOBL sixteens_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ50_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ50_2AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ50_avx512<>+0(SB), Z4
+	VMOVDQU64 codesQ50_avx512<>+0(SB), Z5
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z6
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z7
+	VMOVDQU64 fifthQ50_avx512<>+0(SB), Z8
+	VMOVDQU64 fifthsLow_avx512<>+0(SB), Z9
+	VMOVDQU64 fifthsHigh_avx512<>+0(SB), Z10
+	VMOVDQU64 eighths_avx512<>+0(SB), Z11
+	VMOVDQU64 sixteens_avx512<>+0(SB), Z12
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z1, Z1, Z1
+	VPXORD Z3, Z3, Z3
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z16
+	VMOVDQU64   24(R10), Z17
+	VMOVDQA64   Z4, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VCVTPH2PS   X18, Y18
+	VMULPS      384(R9), Y18, Y18
+	VADDPS      Y18, Y1, Y1
+	VPERMPS     Z18, Z7, Z15
+	VMOVDQA64   Z8, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VPERMT2W    Z17, Z5, Z16
+	VPANDD      Z6, Z16, Z13
+	VPSRLW      $0x04, Z16, Z14
+	VPANDD      Z6, Z14, Z14
+	VPSHUFB     Z9, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z13, K4, Z13
+	VPSHUFB     Z10, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z14, K4, Z14
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z19
+	VMOVDQU64   24(R10)(BX*1), Z20
+	VMOVDQA64   Z4, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VCVTPH2PS   X21, Y21
+	VMULPS      384(R9), Y21, Y21
+	VADDPS      Y21, Y3, Y3
+	VPERMPS     Z21, Z7, Z18
+	VMOVDQA64   Z8, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VPERMT2W    Z20, Z5, Z19
+	VPANDD      Z6, Z19, Z16
+	VPSRLW      $0x04, Z19, Z17
+	VPANDD      Z6, Z17, Z17
+	VPSHUFB     Z9, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z16, K4, Z16
+	VPSHUFB     Z10, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z17, K4, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z15, Z19, Z0
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z18, Z20, Z2
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000058, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z16
+	VMOVDQU16.Z 24(R10), K2, Z17
+	VMOVDQA64   Z4, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VCVTPH2PS   X18, Y18
+	VMULPS      384(R9), Y18, Y18
+	VADDPS      Y18, Y1, Y1
+	VPERMPS     Z18, Z7, Z15
+	VMOVDQA64   Z8, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VPERMT2W    Z17, Z5, Z16
+	VPANDD      Z6, Z16, Z13
+	VPSRLW      $0x04, Z16, Z14
+	VPANDD      Z6, Z14, Z14
+	VPSHUFB     Z9, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z13, K4, Z13
+	VPSHUFB     Z10, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z14, K4, Z14
+	VMOVDQU16.Z (R10)(BX*1), K1, Z19
+	VMOVDQU16.Z 24(R10)(BX*1), K2, Z20
+	VMOVDQA64   Z4, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VCVTPH2PS   X21, Y21
+	VMULPS      384(R9), Y21, Y21
+	VADDPS      Y21, Y3, Y3
+	VPERMPS     Z21, Z7, Z18
+	VMOVDQA64   Z8, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VPERMT2W    Z20, Z5, Z19
+	VPANDD      Z6, Z19, Z16
+	VPSRLW      $0x04, Z19, Z17
+	VPANDD      Z6, Z17, Z17
+	VPSHUFB     Z9, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z16, K4, Z16
+	VPSHUFB     Z10, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z17, K4, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z15, Z19, Z0
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z18, Z20, Z2
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VPSRLQ        $0x20, Y3, Y3
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VHADDPS       X2, X2, X2
+	VHADDPS       X2, X2, X2
+	VMOVSS        X2, 4(AX)
+	ADDQ          $0x08, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbsQ51_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ51_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ51_avx512<>+0(SB), Z2
+	VMOVDQU64 codesQ51_avx512<>+0(SB), Z3
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z4
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z5
+	VMOVDQU64 fifthQ51_avx512<>+0(SB), Z6
+	VMOVDQU64 fifthsLow_avx512<>+0(SB), Z7
+	VMOVDQU64 fifthsHigh_avx512<>+0(SB), Z8
+	VMOVDQU64 eighths_avx512<>+0(SB), Z9
+	VMOVDQU64 sixteens_avx512<>+0(SB), Z10
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z14
+	VMOVDQU64   32(R10), Z15
+	VMOVDQA64   Z2, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z5, Z13
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VPERMT2W    Z15, Z3, Z14
+	VPANDD      Z4, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z4, Z12, Z12
+	VPSHUFB     Z7, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z11, K4, Z11
+	VPSHUFB     Z8, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z12, K4, Z12
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z11, Z14
+	VPDPBUSD    320(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    128(R9), Z11, Z14
+	VPDPBUSD    192(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    (R9), Z11, Z14
+	VPDPBUSD    64(R9), Z12, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z13, Z14, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000060, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z14
+	VMOVDQU16.Z 32(R10), K2, Z15
+	VMOVDQA64   Z2, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z5, Z13
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VPERMT2W    Z15, Z3, Z14
+	VPANDD      Z4, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z4, Z12, Z12
+	VPSHUFB     Z7, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z11, K4, Z11
+	VPSHUFB     Z8, Z16, Z14
+	VPTESTMB    Z9, Z14, K4
+	VPADDB      Z10, Z12, K4, Z12
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z11, Z14
+	VPDPBUSD    320(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    128(R9), Z11, Z14
+	VPDPBUSD    192(R9), Z12, Z14
+	VPSLLD      $0x08, Z14, Z14
+	VPDPBUSD    (R9), Z11, Z14
+	VPDPBUSD    64(R9), Z12, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z13, Z14, Z0
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerQ51_avx512<>+0(SB)/4, $0x00010000
+DATA headerQ51_avx512<>+4(SB)/4, $0x000d000c
+DATA headerQ51_avx512<>+8(SB)/4, $0x00190018
+DATA headerQ51_avx512<>+12(SB)/4, $0x00350034
+DATA headerQ51_avx512<>+16(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+20(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+24(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+28(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+32(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+36(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+40(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+44(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+48(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+52(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+56(SB)/4, $0x00000000
+DATA headerQ51_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerQ51_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA codesQ51_avx512<>+0(SB)/4, $0x00050004
+DATA codesQ51_avx512<>+4(SB)/4, $0x00070006
+DATA codesQ51_avx512<>+8(SB)/4, $0x00090008
+DATA codesQ51_avx512<>+12(SB)/4, $0x000b000a
+DATA codesQ51_avx512<>+16(SB)/4, $0x00110010
+DATA codesQ51_avx512<>+20(SB)/4, $0x00130012
+DATA codesQ51_avx512<>+24(SB)/4, $0x00150014
+DATA codesQ51_avx512<>+28(SB)/4, $0x00170016
+DATA codesQ51_avx512<>+32(SB)/4, $0x001d001c
+DATA codesQ51_avx512<>+36(SB)/4, $0x001f001e
+DATA codesQ51_avx512<>+40(SB)/4, $0x00310030
+DATA codesQ51_avx512<>+44(SB)/4, $0x00330032
+DATA codesQ51_avx512<>+48(SB)/4, $0x00390038
+DATA codesQ51_avx512<>+52(SB)/4, $0x003b003a
+DATA codesQ51_avx512<>+56(SB)/4, $0x003d003c
+DATA codesQ51_avx512<>+60(SB)/4, $0x003f003e
+GLOBL codesQ51_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA fifthQ51_avx512<>+0(SB)/4, $0x00030002
+DATA fifthQ51_avx512<>+4(SB)/4, $0x00030002
+DATA fifthQ51_avx512<>+8(SB)/4, $0x00030002
+DATA fifthQ51_avx512<>+12(SB)/4, $0x00030002
+DATA fifthQ51_avx512<>+16(SB)/4, $0x000f000e
+DATA fifthQ51_avx512<>+20(SB)/4, $0x000f000e
+DATA fifthQ51_avx512<>+24(SB)/4, $0x000f000e
+DATA fifthQ51_avx512<>+28(SB)/4, $0x000f000e
+DATA fifthQ51_avx512<>+32(SB)/4, $0x001b001a
+DATA fifthQ51_avx512<>+36(SB)/4, $0x001b001a
+DATA fifthQ51_avx512<>+40(SB)/4, $0x001b001a
+DATA fifthQ51_avx512<>+44(SB)/4, $0x001b001a
+DATA fifthQ51_avx512<>+48(SB)/4, $0x00370036
+DATA fifthQ51_avx512<>+52(SB)/4, $0x00370036
+DATA fifthQ51_avx512<>+56(SB)/4, $0x00370036
+DATA fifthQ51_avx512<>+60(SB)/4, $0x00370036
+GLOBL fifthQ51_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ51_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ51_2AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ51_avx512<>+0(SB), Z4
+	VMOVDQU64 codesQ51_avx512<>+0(SB), Z5
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z6
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z7
+	VMOVDQU64 fifthQ51_avx512<>+0(SB), Z8
+	VMOVDQU64 fifthsLow_avx512<>+0(SB), Z9
+	VMOVDQU64 fifthsHigh_avx512<>+0(SB), Z10
+	VMOVDQU64 eighths_avx512<>+0(SB), Z11
+	VMOVDQU64 sixteens_avx512<>+0(SB), Z12
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z1, Z1, Z1
+	VPXORD Z3, Z3, Z3
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z16
+	VMOVDQU64   32(R10), Z17
+	VMOVDQA64   Z4, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VCVTPH2PS   X18, Y18
+	VMULPS      384(R9), Y18, Y18
+	VADDPS      Y18, Y1, Y1
+	VPERMPS     Z18, Z7, Z15
+	VMOVDQA64   Z8, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VPERMT2W    Z17, Z5, Z16
+	VPANDD      Z6, Z16, Z13
+	VPSRLW      $0x04, Z16, Z14
+	VPANDD      Z6, Z14, Z14
+	VPSHUFB     Z9, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z13, K4, Z13
+	VPSHUFB     Z10, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z14, K4, Z14
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z19
+	VMOVDQU64   32(R10)(BX*1), Z20
+	VMOVDQA64   Z4, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VCVTPH2PS   X21, Y21
+	VMULPS      384(R9), Y21, Y21
+	VADDPS      Y21, Y3, Y3
+	VPERMPS     Z21, Z7, Z18
+	VMOVDQA64   Z8, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VPERMT2W    Z20, Z5, Z19
+	VPANDD      Z6, Z19, Z16
+	VPSRLW      $0x04, Z19, Z17
+	VPANDD      Z6, Z17, Z17
+	VPSHUFB     Z9, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z16, K4, Z16
+	VPSHUFB     Z10, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z17, K4, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z15, Z19, Z0
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z18, Z20, Z2
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000060, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z16
+	VMOVDQU16.Z 32(R10), K2, Z17
+	VMOVDQA64   Z4, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VCVTPH2PS   X18, Y18
+	VMULPS      384(R9), Y18, Y18
+	VADDPS      Y18, Y1, Y1
+	VPERMPS     Z18, Z7, Z15
+	VMOVDQA64   Z8, Z18
+	VPERMI2W    Z17, Z16, Z18
+	VPERMT2W    Z17, Z5, Z16
+	VPANDD      Z6, Z16, Z13
+	VPSRLW      $0x04, Z16, Z14
+	VPANDD      Z6, Z14, Z14
+	VPSHUFB     Z9, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z13, K4, Z13
+	VPSHUFB     Z10, Z18, Z16
+	VPTESTMB    Z11, Z16, K4
+	VPADDB      Z12, Z14, K4, Z14
+	VMOVDQU16.Z (R10)(BX*1), K1, Z19
+	VMOVDQU16.Z 32(R10)(BX*1), K2, Z20
+	VMOVDQA64   Z4, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VCVTPH2PS   X21, Y21
+	VMULPS      384(R9), Y21, Y21
+	VADDPS      Y21, Y3, Y3
+	VPERMPS     Z21, Z7, Z18
+	VMOVDQA64   Z8, Z21
+	VPERMI2W    Z20, Z19, Z21
+	VPERMT2W    Z20, Z5, Z19
+	VPANDD      Z6, Z19, Z16
+	VPSRLW      $0x04, Z19, Z17
+	VPANDD      Z6, Z17, Z17
+	VPSHUFB     Z9, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z16, K4, Z16
+	VPSHUFB     Z10, Z21, Z19
+	VPTESTMB    Z11, Z19, K4
+	VPADDB      Z12, Z17, K4, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VPSLLD      $0x08, Z19, Z19
+	VPSLLD      $0x08, Z20, Z20
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z13, Z19
+	VPDPBUSD    Z21, Z16, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z14, Z19
+	VPDPBUSD    Z21, Z17, Z20
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z15, Z19, Z0
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z18, Z20, Z2
+
+sum:
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VPSRLQ        $0x20, Y3, Y3
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VHADDPS       X2, X2, X2
+	VHADDPS       X2, X2, X2
+	VMOVSS        X2, 4(AX)
+	ADDQ          $0x08, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbsQ80_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ80_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ80_avx512<>+0(SB), Z3
+	VMOVDQU64 firstQ80_avx512<>+0(SB), Z4
+	VMOVDQU64 secondQ80_avx512<>+0(SB), Z5
+	VMOVDQU64 signs_avx512<>+0(SB), Z6
+	VMOVDQU64 scales0of8_avx512<>+0(SB), Z7
+	VMOVDQU64 scales1of8_avx512<>+0(SB), Z8
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+	KMOVD     8(R8), K3
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	PREFETCHT1  8320(R10)
+	VMOVDQU64   (R10), Z13
+	VMOVDQU64   64(R10), Z14
+	VMOVDQU64   72(R10), Z15
+	VMOVDQA64   Z3, Z16
+	VPERMI2W    Z14, Z13, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z7, Z11
+	VPERMPS     Z16, Z8, Z12
+	VPERMT2W    Z14, Z4, Z13
+	VPXORD      Z6, Z13, Z9
+	VPERMT2W    Z15, Z5, Z14
+	VPXORD      Z6, Z14, Z10
+	VPXORD      Z13, Z13, Z13
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z9, Z13
+	VPSLLD      $0x08, Z13, Z13
+	VPDPBUSD    128(R9), Z9, Z13
+	VPDPBUSD    (R9), Z9, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z11, Z14, Z2
+	VCVTDQ2PS   Z13, Z13
+	VFMADD231PS Z11, Z13, Z0
+	VPXORD      Z13, Z13, Z13
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    320(R9), Z10, Z13
+	VPSLLD      $0x08, Z13, Z13
+	VPDPBUSD    192(R9), Z10, Z13
+	VPDPBUSD    64(R9), Z10, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z12, Z14, Z2
+	VCVTDQ2PS   Z13, Z13
+	VFMADD231PS Z12, Z13, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000088, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z13
+	VMOVDQU16.Z 64(R10), K2, Z14
+	VMOVDQU16.Z 72(R10), K3, Z15
+	VMOVDQA64   Z3, Z16
+	VPERMI2W    Z14, Z13, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z7, Z11
+	VPERMPS     Z16, Z8, Z12
+	VPERMT2W    Z14, Z4, Z13
+	VPXORD      Z6, Z13, Z9
+	VPERMT2W    Z15, Z5, Z14
+	VPXORD      Z6, Z14, Z10
+	VPXORD      Z13, Z13, Z13
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    256(R9), Z9, Z13
+	VPSLLD      $0x08, Z13, Z13
+	VPDPBUSD    128(R9), Z9, Z13
+	VPDPBUSD    (R9), Z9, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z11, Z14, Z2
+	VCVTDQ2PS   Z13, Z13
+	VFMADD231PS Z11, Z13, Z0
+	VPXORD      Z13, Z13, Z13
+	VPXORD      Z14, Z14, Z14
+	VPDPBUSD    320(R9), Z10, Z13
+	VPSLLD      $0x08, Z13, Z13
+	VPDPBUSD    192(R9), Z10, Z13
+	VPDPBUSD    64(R9), Z10, Z14
+	VCVTDQ2PS   Z14, Z14
+	VFMADD231PS Z12, Z14, Z2
+	VCVTDQ2PS   Z13, Z13
+	VFMADD231PS Z12, Z13, Z0
+
+sum:
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z2, Z0
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerQ80_avx512<>+0(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+4(SB)/4, $0x00110011
+DATA headerQ80_avx512<>+8(SB)/4, $0x00220022
+DATA headerQ80_avx512<>+12(SB)/4, $0x00330033
+DATA headerQ80_avx512<>+16(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+20(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+24(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+28(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+32(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+36(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+40(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+44(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+48(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+52(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+56(SB)/4, $0x00000000
+DATA headerQ80_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerQ80_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA firstQ80_avx512<>+0(SB)/4, $0x00020001
+DATA firstQ80_avx512<>+4(SB)/4, $0x00040003
+DATA firstQ80_avx512<>+8(SB)/4, $0x00060005
+DATA firstQ80_avx512<>+12(SB)/4, $0x00080007
+DATA firstQ80_avx512<>+16(SB)/4, $0x000a0009
+DATA firstQ80_avx512<>+20(SB)/4, $0x000c000b
+DATA firstQ80_avx512<>+24(SB)/4, $0x000e000d
+DATA firstQ80_avx512<>+28(SB)/4, $0x0010000f
+DATA firstQ80_avx512<>+32(SB)/4, $0x00130012
+DATA firstQ80_avx512<>+36(SB)/4, $0x00150014
+DATA firstQ80_avx512<>+40(SB)/4, $0x00170016
+DATA firstQ80_avx512<>+44(SB)/4, $0x00190018
+DATA firstQ80_avx512<>+48(SB)/4, $0x001b001a
+DATA firstQ80_avx512<>+52(SB)/4, $0x001d001c
+DATA firstQ80_avx512<>+56(SB)/4, $0x001f001e
+DATA firstQ80_avx512<>+60(SB)/4, $0x00210020
+GLOBL firstQ80_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA secondQ80_avx512<>+0(SB)/4, $0x00040003
+DATA secondQ80_avx512<>+4(SB)/4, $0x00060005
+DATA secondQ80_avx512<>+8(SB)/4, $0x00080007
+DATA secondQ80_avx512<>+12(SB)/4, $0x000a0009
+DATA secondQ80_avx512<>+16(SB)/4, $0x000c000b
+DATA secondQ80_avx512<>+20(SB)/4, $0x000e000d
+DATA secondQ80_avx512<>+24(SB)/4, $0x0010000f
+DATA secondQ80_avx512<>+28(SB)/4, $0x00120011
+DATA secondQ80_avx512<>+32(SB)/4, $0x00150014
+DATA secondQ80_avx512<>+36(SB)/4, $0x00170016
+DATA secondQ80_avx512<>+40(SB)/4, $0x00190018
+DATA secondQ80_avx512<>+44(SB)/4, $0x001b001a
+DATA secondQ80_avx512<>+48(SB)/4, $0x001d001c
+DATA secondQ80_avx512<>+52(SB)/4, $0x001f001e
+DATA secondQ80_avx512<>+56(SB)/4, $0x003d003c
+DATA secondQ80_avx512<>+60(SB)/4, $0x003f003e
+GLOBL secondQ80_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA signs_avx512<>+0(SB)/4, $0x80808080
+DATA signs_avx512<>+4(SB)/4, $0x80808080
+DATA signs_avx512<>+8(SB)/4, $0x80808080
+DATA signs_avx512<>+12(SB)/4, $0x80808080
+DATA signs_avx512<>+16(SB)/4, $0x80808080
+DATA signs_avx512<>+20(SB)/4, $0x80808080
+DATA signs_avx512<>+24(SB)/4, $0x80808080
+DATA signs_avx512<>+28(SB)/4, $0x80808080
+DATA signs_avx512<>+32(SB)/4, $0x80808080
+DATA signs_avx512<>+36(SB)/4, $0x80808080
+DATA signs_avx512<>+40(SB)/4, $0x80808080
+DATA signs_avx512<>+44(SB)/4, $0x80808080
+DATA signs_avx512<>+48(SB)/4, $0x80808080
+DATA signs_avx512<>+52(SB)/4, $0x80808080
+DATA signs_avx512<>+56(SB)/4, $0x80808080
+DATA signs_avx512<>+60(SB)/4, $0x80808080
+GLOBL signs_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA scales0of8_avx512<>+0(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+4(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+8(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+12(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+16(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+20(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+24(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+28(SB)/4, $0x00000000
+DATA scales0of8_avx512<>+32(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+36(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+40(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+44(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+48(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+52(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+56(SB)/4, $0x00000002
+DATA scales0of8_avx512<>+60(SB)/4, $0x00000002
+GLOBL scales0of8_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA scales1of8_avx512<>+0(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+4(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+8(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+12(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+16(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+20(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+24(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+28(SB)/4, $0x00000004
+DATA scales1of8_avx512<>+32(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+36(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+40(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+44(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+48(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+52(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+56(SB)/4, $0x00000006
+DATA scales1of8_avx512<>+60(SB)/4, $0x00000006
+GLOBL scales1of8_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every43800000_avx512<>+0(SB)/4, $0x43800000
+DATA every43800000_avx512<>+4(SB)/4, $0x43800000
+DATA every43800000_avx512<>+8(SB)/4, $0x43800000
+DATA every43800000_avx512<>+12(SB)/4, $0x43800000
+DATA every43800000_avx512<>+16(SB)/4, $0x43800000
+DATA every43800000_avx512<>+20(SB)/4, $0x43800000
+DATA every43800000_avx512<>+24(SB)/4, $0x43800000
+DATA every43800000_avx512<>+28(SB)/4, $0x43800000
+DATA every43800000_avx512<>+32(SB)/4, $0x43800000
+DATA every43800000_avx512<>+36(SB)/4, $0x43800000
+DATA every43800000_avx512<>+40(SB)/4, $0x43800000
+DATA every43800000_avx512<>+44(SB)/4, $0x43800000
+DATA every43800000_avx512<>+48(SB)/4, $0x43800000
+DATA every43800000_avx512<>+52(SB)/4, $0x43800000
+DATA every43800000_avx512<>+56(SB)/4, $0x43800000
+DATA every43800000_avx512<>+60(SB)/4, $0x43800000
+GLOBL every43800000_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsQ80_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsQ80_2AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerQ80_avx512<>+0(SB), Z6
+	VMOVDQU64 firstQ80_avx512<>+0(SB), Z7
+	VMOVDQU64 secondQ80_avx512<>+0(SB), Z8
+	VMOVDQU64 signs_avx512<>+0(SB), Z9
+	VMOVDQU64 scales0of8_avx512<>+0(SB), Z10
+	VMOVDQU64 scales1of8_avx512<>+0(SB), Z11
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+	KMOVD     8(R8), K3
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z3, Z3, Z3
+	VPXORD Z2, Z2, Z2
+	VPXORD Z5, Z5, Z5
+	VPXORD Z1, Z1, Z1
+	VPXORD Z4, Z4, Z4
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	PREFETCHT1  8320(R10)
+	VMOVDQU64   (R10), Z16
+	VMOVDQU64   64(R10), Z17
+	VMOVDQU64   72(R10), Z18
+	VMOVDQA64   Z6, Z19
+	VPERMI2W    Z17, Z16, Z19
+	VCVTPH2PS   X19, Y19
+	VMULPS      384(R9), Y19, Y19
+	VADDPS      Y19, Y1, Y1
+	VPERMPS     Z19, Z10, Z14
+	VPERMPS     Z19, Z11, Z15
+	VPERMT2W    Z17, Z7, Z16
+	VPXORD      Z9, Z16, Z12
+	VPERMT2W    Z18, Z8, Z17
+	VPXORD      Z9, Z17, Z13
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	PREFETCHT1  8320(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z20
+	VMOVDQU64   64(R10)(BX*1), Z21
+	VMOVDQU64   72(R10)(BX*1), Z22
+	VMOVDQA64   Z6, Z23
+	VPERMI2W    Z21, Z20, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y4, Y4
+	VPERMPS     Z23, Z10, Z18
+	VPERMPS     Z23, Z11, Z19
+	VPERMT2W    Z21, Z7, Z20
+	VPXORD      Z9, Z20, Z16
+	VPERMT2W    Z22, Z8, Z21
+	VPXORD      Z9, Z21, Z17
+	VPXORD      Z20, Z20, Z20
+	VPXORD      Z22, Z22, Z22
+	VPXORD      Z21, Z21, Z21
+	VPXORD      Z23, Z23, Z23
+	VMOVDQU64   256(R9), Z24
+	VPDPBUSD    Z24, Z12, Z20
+	VPDPBUSD    Z24, Z16, Z22
+	VPSLLD      $0x08, Z20, Z20
+	VPSLLD      $0x08, Z22, Z22
+	VMOVDQU64   128(R9), Z24
+	VPDPBUSD    Z24, Z12, Z20
+	VPDPBUSD    Z24, Z16, Z22
+	VMOVDQU64   (R9), Z24
+	VPDPBUSD    Z24, Z12, Z21
+	VPDPBUSD    Z24, Z16, Z23
+	VCVTDQ2PS   Z21, Z21
+	VFMADD231PS Z14, Z21, Z2
+	VCVTDQ2PS   Z23, Z23
+	VFMADD231PS Z18, Z23, Z5
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z14, Z20, Z0
+	VCVTDQ2PS   Z22, Z22
+	VFMADD231PS Z18, Z22, Z3
+	VPXORD      Z20, Z20, Z20
+	VPXORD      Z22, Z22, Z22
+	VPXORD      Z21, Z21, Z21
+	VPXORD      Z23, Z23, Z23
+	VMOVDQU64   320(R9), Z24
+	VPDPBUSD    Z24, Z13, Z20
+	VPDPBUSD    Z24, Z17, Z22
+	VPSLLD      $0x08, Z20, Z20
+	VPSLLD      $0x08, Z22, Z22
+	VMOVDQU64   192(R9), Z24
+	VPDPBUSD    Z24, Z13, Z20
+	VPDPBUSD    Z24, Z17, Z22
+	VMOVDQU64   64(R9), Z24
+	VPDPBUSD    Z24, Z13, Z21
+	VPDPBUSD    Z24, Z17, Z23
+	VCVTDQ2PS   Z21, Z21
+	VFMADD231PS Z15, Z21, Z2
+	VCVTDQ2PS   Z23, Z23
+	VFMADD231PS Z19, Z23, Z5
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z15, Z20, Z0
+	VCVTDQ2PS   Z22, Z22
+	VFMADD231PS Z19, Z22, Z3
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000088, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z16
+	VMOVDQU16.Z 64(R10), K2, Z17
+	VMOVDQU16.Z 72(R10), K3, Z18
+	VMOVDQA64   Z6, Z19
+	VPERMI2W    Z17, Z16, Z19
+	VCVTPH2PS   X19, Y19
+	VMULPS      384(R9), Y19, Y19
+	VADDPS      Y19, Y1, Y1
+	VPERMPS     Z19, Z10, Z14
+	VPERMPS     Z19, Z11, Z15
+	VPERMT2W    Z17, Z7, Z16
+	VPXORD      Z9, Z16, Z12
+	VPERMT2W    Z18, Z8, Z17
+	VPXORD      Z9, Z17, Z13
+	VMOVDQU16.Z (R10)(BX*1), K1, Z20
+	VMOVDQU16.Z 64(R10)(BX*1), K2, Z21
+	VMOVDQU16.Z 72(R10)(BX*1), K3, Z22
+	VMOVDQA64   Z6, Z23
+	VPERMI2W    Z21, Z20, Z23
+	VCVTPH2PS   X23, Y23
+	VMULPS      384(R9), Y23, Y23
+	VADDPS      Y23, Y4, Y4
+	VPERMPS     Z23, Z10, Z18
+	VPERMPS     Z23, Z11, Z19
+	VPERMT2W    Z21, Z7, Z20
+	VPXORD      Z9, Z20, Z16
+	VPERMT2W    Z22, Z8, Z21
+	VPXORD      Z9, Z21, Z17
+	VPXORD      Z20, Z20, Z20
+	VPXORD      Z22, Z22, Z22
+	VPXORD      Z21, Z21, Z21
+	VPXORD      Z23, Z23, Z23
+	VMOVDQU64   256(R9), Z24
+	VPDPBUSD    Z24, Z12, Z20
+	VPDPBUSD    Z24, Z16, Z22
+	VPSLLD      $0x08, Z20, Z20
+	VPSLLD      $0x08, Z22, Z22
+	VMOVDQU64   128(R9), Z24
+	VPDPBUSD    Z24, Z12, Z20
+	VPDPBUSD    Z24, Z16, Z22
+	VMOVDQU64   (R9), Z24
+	VPDPBUSD    Z24, Z12, Z21
+	VPDPBUSD    Z24, Z16, Z23
+	VCVTDQ2PS   Z21, Z21
+	VFMADD231PS Z14, Z21, Z2
+	VCVTDQ2PS   Z23, Z23
+	VFMADD231PS Z18, Z23, Z5
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z14, Z20, Z0
+	VCVTDQ2PS   Z22, Z22
+	VFMADD231PS Z18, Z22, Z3
+	VPXORD      Z20, Z20, Z20
+	VPXORD      Z22, Z22, Z22
+	VPXORD      Z21, Z21, Z21
+	VPXORD      Z23, Z23, Z23
+	VMOVDQU64   320(R9), Z24
+	VPDPBUSD    Z24, Z13, Z20
+	VPDPBUSD    Z24, Z17, Z22
+	VPSLLD      $0x08, Z20, Z20
+	VPSLLD      $0x08, Z22, Z22
+	VMOVDQU64   192(R9), Z24
+	VPDPBUSD    Z24, Z13, Z20
+	VPDPBUSD    Z24, Z17, Z22
+	VMOVDQU64   64(R9), Z24
+	VPDPBUSD    Z24, Z13, Z21
+	VPDPBUSD    Z24, Z17, Z23
+	VCVTDQ2PS   Z21, Z21
+	VFMADD231PS Z15, Z21, Z2
+	VCVTDQ2PS   Z23, Z23
+	VFMADD231PS Z19, Z23, Z5
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z15, Z20, Z0
+	VCVTDQ2PS   Z22, Z22
+	VFMADD231PS Z19, Z22, Z3
+
+sum:
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z2, Z0
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z5, Z3
+	VPSRLQ        $0x20, Y4, Y4
+	VADDPS        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VHADDPS       X3, X3, X3
+	VHADDPS       X3, X3, X3
+	VMOVSS        X3, 4(AX)
+	ADDQ          $0x08, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbsIQ4NL_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsIQ4NL_1AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerIQ4NL_avx512<>+0(SB), Z3
+	VMOVDQU64 codesIQ4NL_avx512<>+0(SB), Z4
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z5
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z6
+	VMOVDQU64 nonLinearBytes_avx512<>+0(SB), Z7
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z1, Z1, Z1
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z11
+	VMOVDQU64   8(R10), Z12
+	VMOVDQA64   Z3, Z13
+	VPERMI2W    Z12, Z11, Z13
+	VCVTPH2PS   X13, Y13
+	VMULPS      384(R9), Y13, Y13
+	VADDPS      Y13, Y1, Y1
+	VPERMPS     Z13, Z6, Z10
+	VPERMT2W    Z12, Z4, Z11
+	VPANDD      Z5, Z11, Z8
+	VPSRLW      $0x04, Z11, Z9
+	VPANDD      Z5, Z9, Z9
+	VPSHUFB     Z8, Z7, Z8
+	VPSHUFB     Z9, Z7, Z9
+	VPXORD      Z11, Z11, Z11
+	VPXORD      Z12, Z12, Z12
+	VPDPBUSD    256(R9), Z8, Z11
+	VPDPBUSD    320(R9), Z9, Z11
+	VPSLLD      $0x08, Z11, Z11
+	VPDPBUSD    128(R9), Z8, Z11
+	VPDPBUSD    192(R9), Z9, Z11
+	VPDPBUSD    (R9), Z8, Z12
+	VPDPBUSD    64(R9), Z9, Z12
+	VCVTDQ2PS   Z12, Z12
+	VFMADD231PS Z10, Z12, Z2
+	VCVTDQ2PS   Z11, Z11
+	VFMADD231PS Z10, Z11, Z0
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000048, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z11
+	VMOVDQU16.Z 8(R10), K2, Z12
+	VMOVDQA64   Z3, Z13
+	VPERMI2W    Z12, Z11, Z13
+	VCVTPH2PS   X13, Y13
+	VMULPS      384(R9), Y13, Y13
+	VADDPS      Y13, Y1, Y1
+	VPERMPS     Z13, Z6, Z10
+	VPERMT2W    Z12, Z4, Z11
+	VPANDD      Z5, Z11, Z8
+	VPSRLW      $0x04, Z11, Z9
+	VPANDD      Z5, Z9, Z9
+	VPSHUFB     Z8, Z7, Z8
+	VPSHUFB     Z9, Z7, Z9
+	VPXORD      Z11, Z11, Z11
+	VPXORD      Z12, Z12, Z12
+	VPDPBUSD    256(R9), Z8, Z11
+	VPDPBUSD    320(R9), Z9, Z11
+	VPSLLD      $0x08, Z11, Z11
+	VPDPBUSD    128(R9), Z8, Z11
+	VPDPBUSD    192(R9), Z9, Z11
+	VPDPBUSD    (R9), Z8, Z12
+	VPDPBUSD    64(R9), Z9, Z12
+	VCVTDQ2PS   Z12, Z12
+	VFMADD231PS Z10, Z12, Z2
+	VCVTDQ2PS   Z11, Z11
+	VFMADD231PS Z10, Z11, Z0
+
+sum:
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z2, Z0
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+DATA headerIQ4NL_avx512<>+0(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+4(SB)/4, $0x00090009
+DATA headerIQ4NL_avx512<>+8(SB)/4, $0x00120012
+DATA headerIQ4NL_avx512<>+12(SB)/4, $0x001b001b
+DATA headerIQ4NL_avx512<>+16(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+20(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+24(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+28(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+32(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+36(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+40(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+44(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+48(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+52(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+56(SB)/4, $0x00000000
+DATA headerIQ4NL_avx512<>+60(SB)/4, $0x00000000
+GLOBL headerIQ4NL_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA codesIQ4NL_avx512<>+0(SB)/4, $0x00020001
+DATA codesIQ4NL_avx512<>+4(SB)/4, $0x00040003
+DATA codesIQ4NL_avx512<>+8(SB)/4, $0x00060005
+DATA codesIQ4NL_avx512<>+12(SB)/4, $0x00080007
+DATA codesIQ4NL_avx512<>+16(SB)/4, $0x000b000a
+DATA codesIQ4NL_avx512<>+20(SB)/4, $0x000d000c
+DATA codesIQ4NL_avx512<>+24(SB)/4, $0x000f000e
+DATA codesIQ4NL_avx512<>+28(SB)/4, $0x00110010
+DATA codesIQ4NL_avx512<>+32(SB)/4, $0x00140013
+DATA codesIQ4NL_avx512<>+36(SB)/4, $0x00160015
+DATA codesIQ4NL_avx512<>+40(SB)/4, $0x00180017
+DATA codesIQ4NL_avx512<>+44(SB)/4, $0x001a0019
+DATA codesIQ4NL_avx512<>+48(SB)/4, $0x001d001c
+DATA codesIQ4NL_avx512<>+52(SB)/4, $0x001f001e
+DATA codesIQ4NL_avx512<>+56(SB)/4, $0x003d003c
+DATA codesIQ4NL_avx512<>+60(SB)/4, $0x003f003e
+GLOBL codesIQ4NL_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA nonLinearBytes_avx512<>+0(SB)/4, $0x3f2d1801
+DATA nonLinearBytes_avx512<>+4(SB)/4, $0x766a5d4f
+DATA nonLinearBytes_avx512<>+8(SB)/4, $0xa6998d81
+DATA nonLinearBytes_avx512<>+12(SB)/4, $0xf1d9c5b5
+DATA nonLinearBytes_avx512<>+16(SB)/4, $0x3f2d1801
+DATA nonLinearBytes_avx512<>+20(SB)/4, $0x766a5d4f
+DATA nonLinearBytes_avx512<>+24(SB)/4, $0xa6998d81
+DATA nonLinearBytes_avx512<>+28(SB)/4, $0xf1d9c5b5
+DATA nonLinearBytes_avx512<>+32(SB)/4, $0x3f2d1801
+DATA nonLinearBytes_avx512<>+36(SB)/4, $0x766a5d4f
+DATA nonLinearBytes_avx512<>+40(SB)/4, $0xa6998d81
+DATA nonLinearBytes_avx512<>+44(SB)/4, $0xf1d9c5b5
+DATA nonLinearBytes_avx512<>+48(SB)/4, $0x3f2d1801
+DATA nonLinearBytes_avx512<>+52(SB)/4, $0x766a5d4f
+DATA nonLinearBytes_avx512<>+56(SB)/4, $0xa6998d81
+DATA nonLinearBytes_avx512<>+60(SB)/4, $0xf1d9c5b5
+GLOBL nonLinearBytes_avx512<>(SB), RODATA|NOPTR, $64
+
+// func limbsIQ4NL_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·limbsIQ4NL_2AVX512(SB), NOSPLIT, $0-56
+	MOVQ      y+0(FP), AX
+	MOVQ      x+8(FP), CX
+	MOVQ      w+16(FP), DX
+	MOVQ      stride+24(FP), BX
+	MOVQ      chunks+32(FP), SI
+	MOVQ      groups+40(FP), DI
+	MOVQ      rest+48(FP), R8
+	VMOVDQU64 headerIQ4NL_avx512<>+0(SB), Z6
+	VMOVDQU64 codesIQ4NL_avx512<>+0(SB), Z7
+	VMOVDQU64 nibbles_avx512<>+0(SB), Z8
+	VMOVDQU64 scalesOf4_avx512<>+0(SB), Z9
+	VMOVDQU64 nonLinearBytes_avx512<>+0(SB), Z10
+	TESTQ     R8, R8
+	JZ        group
+	KMOVD     (R8), K1
+	KMOVD     4(R8), K2
+
+group:
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z3, Z3, Z3
+	VPXORD Z2, Z2, Z2
+	VPXORD Z5, Z5, Z5
+	VPXORD Z1, Z1, Z1
+	VPXORD Z4, Z4, Z4
+	TESTQ  R11, R11
+	JZ     rest
+
+chunk:
+	PREFETCHT1  8192(R10)
+	PREFETCHT1  8256(R10)
+	VMOVDQU64   (R10), Z14
+	VMOVDQU64   8(R10), Z15
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z9, Z13
+	VPERMT2W    Z15, Z7, Z14
+	VPANDD      Z8, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z8, Z12, Z12
+	VPSHUFB     Z11, Z10, Z11
+	VPSHUFB     Z12, Z10, Z12
+	PREFETCHT1  8192(R10)(BX*1)
+	PREFETCHT1  8256(R10)(BX*1)
+	VMOVDQU64   (R10)(BX*1), Z17
+	VMOVDQU64   8(R10)(BX*1), Z18
+	VMOVDQA64   Z6, Z19
+	VPERMI2W    Z18, Z17, Z19
+	VCVTPH2PS   X19, Y19
+	VMULPS      384(R9), Y19, Y19
+	VADDPS      Y19, Y4, Y4
+	VPERMPS     Z19, Z9, Z16
+	VPERMT2W    Z18, Z7, Z17
+	VPANDD      Z8, Z17, Z14
+	VPSRLW      $0x04, Z17, Z15
+	VPANDD      Z8, Z15, Z15
+	VPSHUFB     Z14, Z10, Z14
+	VPSHUFB     Z15, Z10, Z15
+	VPXORD      Z17, Z17, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z18, Z18, Z18
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z11, Z17
+	VPDPBUSD    Z21, Z14, Z19
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z12, Z17
+	VPDPBUSD    Z21, Z15, Z19
+	VPSLLD      $0x08, Z17, Z17
+	VPSLLD      $0x08, Z19, Z19
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z11, Z17
+	VPDPBUSD    Z21, Z14, Z19
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z12, Z17
+	VPDPBUSD    Z21, Z15, Z19
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z11, Z18
+	VPDPBUSD    Z21, Z14, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z12, Z18
+	VPDPBUSD    Z21, Z15, Z20
+	VCVTDQ2PS   Z18, Z18
+	VFMADD231PS Z13, Z18, Z2
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z16, Z20, Z5
+	VCVTDQ2PS   Z17, Z17
+	VFMADD231PS Z13, Z17, Z0
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z16, Z19, Z3
+	ADDQ        $0x000001c0, R9
+	ADDQ        $0x00000048, R10
+	DECQ        R11
+	JNZ         chunk
+
+rest:
+	TESTQ       R8, R8
+	JZ          sum
+	VMOVDQU16.Z (R10), K1, Z14
+	VMOVDQU16.Z 8(R10), K2, Z15
+	VMOVDQA64   Z6, Z16
+	VPERMI2W    Z15, Z14, Z16
+	VCVTPH2PS   X16, Y16
+	VMULPS      384(R9), Y16, Y16
+	VADDPS      Y16, Y1, Y1
+	VPERMPS     Z16, Z9, Z13
+	VPERMT2W    Z15, Z7, Z14
+	VPANDD      Z8, Z14, Z11
+	VPSRLW      $0x04, Z14, Z12
+	VPANDD      Z8, Z12, Z12
+	VPSHUFB     Z11, Z10, Z11
+	VPSHUFB     Z12, Z10, Z12
+	VMOVDQU16.Z (R10)(BX*1), K1, Z17
+	VMOVDQU16.Z 8(R10)(BX*1), K2, Z18
+	VMOVDQA64   Z6, Z19
+	VPERMI2W    Z18, Z17, Z19
+	VCVTPH2PS   X19, Y19
+	VMULPS      384(R9), Y19, Y19
+	VADDPS      Y19, Y4, Y4
+	VPERMPS     Z19, Z9, Z16
+	VPERMT2W    Z18, Z7, Z17
+	VPANDD      Z8, Z17, Z14
+	VPSRLW      $0x04, Z17, Z15
+	VPANDD      Z8, Z15, Z15
+	VPSHUFB     Z14, Z10, Z14
+	VPSHUFB     Z15, Z10, Z15
+	VPXORD      Z17, Z17, Z17
+	VPXORD      Z19, Z19, Z19
+	VPXORD      Z18, Z18, Z18
+	VPXORD      Z20, Z20, Z20
+	VMOVDQU64   256(R9), Z21
+	VPDPBUSD    Z21, Z11, Z17
+	VPDPBUSD    Z21, Z14, Z19
+	VMOVDQU64   320(R9), Z21
+	VPDPBUSD    Z21, Z12, Z17
+	VPDPBUSD    Z21, Z15, Z19
+	VPSLLD      $0x08, Z17, Z17
+	VPSLLD      $0x08, Z19, Z19
+	VMOVDQU64   128(R9), Z21
+	VPDPBUSD    Z21, Z11, Z17
+	VPDPBUSD    Z21, Z14, Z19
+	VMOVDQU64   192(R9), Z21
+	VPDPBUSD    Z21, Z12, Z17
+	VPDPBUSD    Z21, Z15, Z19
+	VMOVDQU64   (R9), Z21
+	VPDPBUSD    Z21, Z11, Z18
+	VPDPBUSD    Z21, Z14, Z20
+	VMOVDQU64   64(R9), Z21
+	VPDPBUSD    Z21, Z12, Z18
+	VPDPBUSD    Z21, Z15, Z20
+	VCVTDQ2PS   Z18, Z18
+	VFMADD231PS Z13, Z18, Z2
+	VCVTDQ2PS   Z20, Z20
+	VFMADD231PS Z16, Z20, Z5
+	VCVTDQ2PS   Z17, Z17
+	VFMADD231PS Z13, Z17, Z0
+	VCVTDQ2PS   Z19, Z19
+	VFMADD231PS Z16, Z19, Z3
+
+sum:
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z2, Z0
+	VPSRLQ        $0x20, Y1, Y1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VHADDPS       X0, X0, X0
+	VHADDPS       X0, X0, X0
+	VMOVSS        X0, (AX)
+	VFMADD132PS   every43800000_avx512<>+0(SB), Z5, Z3
+	VPSRLQ        $0x20, Y4, Y4
+	VADDPS        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VHADDPS       X3, X3, X3
+	VHADDPS       X3, X3, X3
+	VMOVSS        X3, 4(AX)
+	ADDQ          $0x08, AX
+	ADDQ          BX, DX
+	ADDQ          BX, DX
+	DECQ          DI
+	JNZ           group
+	VZEROUPPER
+	RET
+
+// func limbBlockAVX512(dst *byte, half uintptr, x *float32, scale *float32)
+// Requires: AVX, AVX2, AVX512F, CMOV
+TEXT ·limbBlockAVX512(SB), NOSPLIT, $0-32
+	MOVQ          dst+0(FP), AX
+	MOVQ          half+8(FP), CX
+	MOVQ          x+16(FP), DX
+	MOVQ          scale+24(FP), BX
+	VMOVDQU64     every7fffffff_avx512<>+0(SB), Z4
+	VMOVUPS       (DX), Z0
+	VPANDD        Z4, Z0, Z2
+	VMOVUPS       64(DX), Z1
+	VPANDD        Z4, Z1, Z3
+	VPMAXUD       Z3, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPMAXUD       Y3, Y2, Y2
+	VEXTRACTI128  $0x01, Y2, X3
+	VPMAXUD       X3, X2, X2
+	VPSHUFD       $0x4e, X2, X3
+	VPMAXUD       X3, X2, X2
+	VPSHUFD       $0xb1, X2, X3
+	VPMAXUD       X3, X2, X2
+	VMOVD         X2, DX
+	LEAL          65793(DX), SI
+	SHRL          $0x17, SI
+	MOVL          $0x00000017, DI
+	CMPL          SI, DI
+	CMOVLCS       DI, SI
+	MOVL          $0x00000114, DI
+	SUBL          SI, DI
+	SHLL          $0x17, DI
+	SUBL          $0x16, SI
+	SHLL          $0x17, SI
+	MOVL          $0x7fc00000, R8
+	CMPL          DX, $0x7f800000
+	CMOVLCC       R8, SI
+	VPBROADCASTD  DI, Z5
+	VMOVD         SI, X6
+	VMULPS        Z5, Z0, Z0
+	VCVTPS2DQ     Z0, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y2
+	VPADDD        Y0, Y2, Y2
+	VMULPS        Z5, Z1, Z1
+	VCVTPS2DQ     Z1, Z1
+	VEXTRACTI64X4 $0x01, Z1, Y3
+	VPADDD        Y1, Y3, Y3
+	VPHADDD       Y3, Y2, Y2
+	VEXTRACTI128  $0x01, Y2, X3
+	VPADDD        X3, X2, X2
+	VPHADDD       X2, X2, X2
+	VCVTDQ2PS     X2, X2
+	VBROADCASTSS  X6, X3
+	VMULPS        X3, X2, X2
+	MOVL          SI, (BX)
+	VMOVLPS       X2, 4(BX)
+	VMOVDQU64     every00000080_avx512<>+0(SB), Z7
+	VPMOVDB       Z0, (AX)
+	VPADDD        Z7, Z0, Z0
+	VPSRAD        $0x08, Z0, Z0
+	VPMOVDB       Z1, (AX)(CX*1)
+	VPADDD        Z7, Z1, Z1
+	VPSRAD        $0x08, Z1, Z1
+	VPMOVDB       Z0, 128(AX)
+	VPADDD        Z7, Z0, Z0
+	VPSRAD        $0x08, Z0, Z0
+	VPMOVDB       Z1, 128(AX)(CX*1)
+	VPADDD        Z7, Z1, Z1
+	VPSRAD        $0x08, Z1, Z1
+	VPMOVDB       Z0, 256(AX)
+	VPMOVDB       Z1, 256(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+DATA every7fffffff_avx512<>+0(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+4(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+8(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+12(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+16(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+20(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+24(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+28(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+32(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+36(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+40(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+44(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+48(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+52(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+56(SB)/4, $0x7fffffff
+DATA every7fffffff_avx512<>+60(SB)/4, $0x7fffffff
+GLOBL every7fffffff_avx512<>(SB), RODATA|NOPTR, $64
+
+DATA every00000080_avx512<>+0(SB)/4, $0x00000080
+DATA every00000080_avx512<>+4(SB)/4, $0x00000080
+DATA every00000080_avx512<>+8(SB)/4, $0x00000080
+DATA every00000080_avx512<>+12(SB)/4, $0x00000080
+DATA every00000080_avx512<>+16(SB)/4, $0x00000080
+DATA every00000080_avx512<>+20(SB)/4, $0x00000080
+DATA every00000080_avx512<>+24(SB)/4, $0x00000080
+DATA every00000080_avx512<>+28(SB)/4, $0x00000080
+DATA every00000080_avx512<>+32(SB)/4, $0x00000080
+DATA every00000080_avx512<>+36(SB)/4, $0x00000080
+DATA every00000080_avx512<>+40(SB)/4, $0x00000080
+DATA every00000080_avx512<>+44(SB)/4, $0x00000080
+DATA every00000080_avx512<>+48(SB)/4, $0x00000080
+DATA every00000080_avx512<>+52(SB)/4, $0x00000080
+DATA every00000080_avx512<>+56(SB)/4, $0x00000080
+DATA every00000080_avx512<>+60(SB)/4, $0x00000080
+GLOBL every00000080_avx512<>(SB), RODATA|NOPTR, $64
 
 DATA exp_low_avx512<>+0(SB)/4, $0xc2d00000
 DATA exp_low_avx512<>+4(SB)/4, $0xc2d00000

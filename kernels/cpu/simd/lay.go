@@ -9,6 +9,8 @@ type Vector struct {
 	d    kernels.DType
 	k    int
 	data []float32
+	// limbs is how it is multiplied if data are limbs; else nil.
+	limbs *limbProduct
 }
 
 // LayFloats returns how many floats of scratch Lay wants for k columns.
@@ -20,18 +22,29 @@ func LayFloats(k int) int { return (k + superBlock - 1) / superBlock * mostLaid 
 // For super-blocks and sixteen lanes it is in another order, in which 64 elements
 // follow that four consecutive bytes in each of sixteen lanes stand for: the first
 // byte's of all lanes, the second's, and so on. Behind each 256 are the sums of its
-// groups that minima are multiplied with (see gen/lanes.go).
+// groups that minima are multiplied with (see gen/lanes.go). Where the processor
+// multiplies bytes, x is in limbs (see limbs.go).
 func Lay(x []float32, d kernels.DType, scratch []float32) Vector {
 	v := Vector{set: current.Load(), d: d, k: len(x), data: x}
+	if p := v.set.limbs[d]; p != nil && len(x) > 0 && len(x)%32 == 0 {
+		need("lay scratch", len(scratch), (len(x)+limbColumns-1)/limbColumns*limbFloats)
+		v.limbs, v.data = p, scratch
+		p.lay(v.set, scratch, x)
+		p.rest(scratch, d, len(x)/32%4)
+		return v
+	}
 	if !v.set.lays || d < kernels.Q2K || d > kernels.Q6K || len(x)%superBlock != 0 {
 		return v
 	}
 	l := &layouts[d-kernels.Q2K]
-	size := superBlock + l.sums()
+	size, lay := superBlock+l.sums(), l.lay
+	if v.set.limbBlock != nil {
+		size, lay = limbSuperFloats, l.layLimbs
+	}
 	n := len(x) / superBlock
 	need("lay scratch", len(scratch), n*size)
 	for i := range n {
-		l.lay(scratch[i*size:][:size], (*[superBlock]float32)(x[i*superBlock:]))
+		lay(v.set, scratch[i*size:][:size], (*[superBlock]float32)(x[i*superBlock:]))
 	}
 	v.data = scratch[:n*size]
 	return v
@@ -45,6 +58,7 @@ type layout struct {
 	order  [superBlock]uint8
 	group  int     // elements with a minimum of their own; 0: none have one
 	center float32 // of the codes
+	zero   float32 // the code that stands for zero, where none have a minimum
 }
 
 // layouts are those of Q2_K to Q6_K.
@@ -64,6 +78,7 @@ var layouts = func() (all [5]layout) {
 			}
 		}
 	}
+	all[1].zero, all[4].zero = 4, 32
 	all[0].group, all[0].center = 16, 1
 	all[2].group, all[2].center = 32, 8
 	all[3].group, all[3].center = 32, 16
@@ -80,7 +95,7 @@ func (l *layout) sums() int {
 
 // lay writes 256 elements in their order, then, for each group, its sum times the
 // codes' centre, and then the sums less than zero.
-func (l *layout) lay(dst []float32, x *[superBlock]float32) {
+func (l *layout) lay(_ *kernelSet, dst []float32, x *[superBlock]float32) {
 	for i, at := range l.order {
 		dst[i] = x[at]
 	}

@@ -39,15 +39,19 @@ type kernelSet struct {
 	name  string
 	lanes int
 	rows  int // of the largest tile, a power of two
+	// someRows is up to how many rows of X rowsTogether beats a panel.
+	someRows int
 
 	tile1, tile3 [4]tileFunc // 1, 2, 4 and 8 rows by one and three vectors
 	transpose8   func(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int)
 
 	decode       [encodings]decodeFunc
-	product1     [encodings]productFunc // one row; weights only
-	product4     [encodings]productFunc // four rows; nil where one at a time is as good
-	lays         bool                   // whether products of super-blocks take an x that Lay has laid out
-	keys8, keys4 keysFunc               // by the bits of a code
+	product1     [encodings]productFunc  // one row; weights only
+	product4     [encodings]productFunc  // four rows; nil where one at a time is as good
+	lays         bool                    // whether products of super-blocks take an x that Lay has laid out
+	limbs        [encodings]*limbProduct // products with x in limbs, which come before the others
+	limbBlock    func(dst *byte, half uintptr, x, scale *float32)
+	keys8, keys4 keysFunc // by the bits of a code
 
 	softmax1, softmax3 softmaxFunc // over one and three vectors of queries
 	mass1, mass3       massFunc    // over one and three vectors of keys
@@ -89,7 +93,7 @@ func init() {
 	}
 }
 
-// Level names the instructions in use: "avx512", "avx2" or "go".
+// Level names the instructions in use: "avx512vnni", "avx512", "avx2" or "go".
 func Level() string { return current.Load().name }
 
 // Levels lists what Use takes here, the fastest first.

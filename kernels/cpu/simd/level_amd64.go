@@ -13,6 +13,9 @@ func machineLevels() []*kernelSet {
 		return nil
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ {
+		if x.HasAVX512VNNI {
+			return []*kernelSet{avx512VNNI(), avx512(), avx2()}
+		}
 		return []*kernelSet{avx512(), avx2()}
 	}
 	return []*kernelSet{avx2()}
@@ -20,7 +23,7 @@ func machineLevels() []*kernelSet {
 
 func avx512() *kernelSet {
 	return &kernelSet{
-		name: "avx512", lanes: 16, rows: 8,
+		name: "avx512", lanes: 16, rows: 8, someRows: 32,
 		tile1:      [4]tileFunc{tile1x1AVX512, tile2x1AVX512, tile4x1AVX512, tile8x1AVX512},
 		tile3:      [4]tileFunc{tile1x3AVX512, tile2x3AVX512, tile4x3AVX512, tile8x3AVX512},
 		transpose8: transpose8AVX2,
@@ -60,9 +63,26 @@ func avx512() *kernelSet {
 	}
 }
 
+// avx512VNNI is avx512 with products of bytes.
+func avx512VNNI() *kernelSet {
+	s := avx512()
+	s.name, s.limbBlock = "avx512vnni", limbBlockAVX512
+	s.product1[kernels.Q2K], s.product1[kernels.Q3K], s.product1[kernels.Q4K] = limbsQ2KAVX512, limbsQ3KAVX512, limbsQ4KAVX512
+	s.product1[kernels.Q5K], s.product1[kernels.Q6K] = limbsQ5KAVX512, limbsQ6KAVX512
+	s.limbs = [encodings]*limbProduct{
+		kernels.Q8_0:  {one: limbsQ80_1AVX512, more: limbsQ80_2AVX512, rows: 2, zero: 128},
+		kernels.Q4_0:  {one: limbsQ40_1AVX512, more: limbsQ40_4AVX512, rows: 4, split: true, zero: 8},
+		kernels.Q4_1:  {one: limbsQ41_1AVX512, more: limbsQ41_4AVX512, rows: 4, split: true, least: true},
+		kernels.Q5_0:  {one: limbsQ50_1AVX512, more: limbsQ50_2AVX512, rows: 2, split: true, zero: 16},
+		kernels.Q5_1:  {one: limbsQ51_1AVX512, more: limbsQ51_2AVX512, rows: 2, split: true, least: true},
+		kernels.IQ4NL: {one: limbsIQ4NL_1AVX512, more: limbsIQ4NL_2AVX512, rows: 2, split: true, zero: 128},
+	}
+	return s
+}
+
 func avx2() *kernelSet {
 	return &kernelSet{
-		name: "avx2", lanes: 8, rows: 4,
+		name: "avx2", lanes: 8, rows: 4, someRows: 7,
 		tile1:      [4]tileFunc{tile1x1AVX2, tile2x1AVX2, tile4x1AVX2},
 		tile3:      [4]tileFunc{tile1x3AVX2, tile2x3AVX2, tile4x3AVX2},
 		transpose8: transpose8AVX2,

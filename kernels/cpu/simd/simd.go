@@ -3,18 +3,21 @@
 // kernels.DType. A device runs many of them at once, each on its own range of
 // rows, queries or heads.
 //
-// Three levels do the same work: "avx512", "avx2" (with FMA and F16C) and "go",
-// which runs anywhere. The fastest that the CPU has is in use from the start;
+// Four levels do the same work: "avx512vnni" (which multiplies bytes), "avx512",
+// "avx2" (with FMA and F16C) and "go", which runs anywhere. The fastest that the CPU has is in use from the start;
 // the environment variable HEADINFER_SIMD and Use choose another. The assembly
 // is generated: see gen.
 //
-// Activations are never rounded to fewer bits: every product is the float32
-// arithmetic of the weights' decoded values.
+// Activations keep the bits of a float32: every product is float32 arithmetic of the
+// weights' decoded values or, of one row with quantised weights where the processor
+// multiplies bytes, exact sums of integers of 24 bits, whose error is within the bound
+// of that arithmetic (see limbs.go).
 //
 // Matrix times matrix (GEMM) decodes a panel of W's rows once, transposed, and
 // multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
-// at a time. It is bound by arithmetic. With up to four rows of X it decodes W
-// for each instead. Matrix times vector (GEMV) decodes in registers and is
+// at a time. It is bound by arithmetic. With up to four rows of X it multiplies each
+// with W instead, and with a few more decodes rows of W as they are, a few at a time
+// for all rows of X. Matrix times vector (GEMV) decodes in registers and is
 // bound by memory, or by decoding; with sixteen lanes, super-blocks are multiplied
 // as they lie with an x that is laid out for them once (Lay).
 //

@@ -328,11 +328,23 @@ func decodeQ6KAVX512(dst *float32, src *byte, blocks int)
 //go:noescape
 func lanesQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
+// limbsQ2KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is in limbs.
+//
+//go:noescape
+func limbsQ2KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
 // lanesQ3KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
 // apart, of 256·blocks columns; x is laid out for them.
 //
 //go:noescape
 func lanesQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// limbsQ3KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is in limbs.
+//
+//go:noescape
+func limbsQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // lanesQ4KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
 // apart, of 256·blocks columns; x is laid out for them.
@@ -340,17 +352,126 @@ func lanesQ3KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int,
 //go:noescape
 func lanesQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
+// limbsQ4KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is in limbs.
+//
+//go:noescape
+func limbsQ4KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
 // lanesQ5KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
 // apart, of 256·blocks columns; x is laid out for them.
 //
 //go:noescape
 func lanesQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
+// limbsQ5KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is in limbs.
+//
+//go:noescape
+func limbsQ5KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
 // lanesQ6KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
 // apart, of 256·blocks columns; x is laid out for them.
 //
 //go:noescape
 func lanesQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// limbsQ6KAVX512 computes y[i] = row i of w · x for groups rows, stride bytes
+// apart, of 256·blocks columns; x is in limbs.
+//
+//go:noescape
+func limbsQ6KAVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
+
+// limbsQ40_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ40_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ40_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ40_4AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ41_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ41_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ41_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ41_4AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ50_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ50_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ50_2AVX512 computes y[i] = row i of w · x for groups of 2 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ50_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ51_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ51_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ51_2AVX512 computes y[i] = row i of w · x for groups of 2 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ51_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ80_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ80_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsQ80_2AVX512 computes y[i] = row i of w · x for groups of 2 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsQ80_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsIQ4NL_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsIQ4NL_1AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbsIQ4NL_2AVX512 computes y[i] = row i of w · x for groups of 2 rows, stride bytes
+// apart, of 128·chunks columns; x is in limbs. If rest is not nil, a part of a chunk
+// follows, and rest has masks of the words of each vector that there are.
+//
+//go:noescape
+func limbsIQ4NL_2AVX512(y *float32, x *float32, w *byte, stride uintptr, chunks int, groups int, rest *uint32)
+
+// limbBlockAVX512 writes the limbs of 32 numbers, the lowest first and 128 bytes apart,
+// the last 16 numbers' half bytes behind the first's; then, to scale, what an integer
+// is worth, and the sums of the first 16 numbers and of the last.
+//
+//go:noescape
+func limbBlockAVX512(dst *byte, half uintptr, x *float32, scale *float32)
 
 // softmaxLanes3AVX512 takes scores [keys, lanes] into a running softmax: m becomes
 // the maximum, s becomes exp(s-m), l the sum so far, alpha the factor for

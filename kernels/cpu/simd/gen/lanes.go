@@ -23,9 +23,10 @@ import (
 type laneBlock struct {
 	name   string
 	bytes  int
-	center int // of the codes
-	bits   int // of a code
-	floats int // of x a block, with sums
+	center int  // of the codes
+	bits   int  // of a code
+	floats int  // of x a block, with sums
+	apart  bool // whether a code has bits of others beside it in its byte until it is looked up
 	body   func(l *lanes)
 }
 
@@ -40,6 +41,7 @@ type lanes struct {
 	bits, powers []reg.VecPhysical
 	less         []reg.VecPhysical
 	values       []reg.VecPhysical // a table of what codes stand for
+	limbs        *limbSuper        // if x is in limbs
 }
 
 func (g *isa) laneProducts() {
@@ -47,13 +49,14 @@ func (g *isa) laneProducts() {
 		return
 	}
 	for _, b := range []laneBlock{
-		{"Q2K", 84, 1, 2, 288, (*lanes).q2k},
-		{"Q3K", 110, 4, 3, 256, (*lanes).q3k},
-		{"Q4K", 144, 8, 4, 272, (*lanes).q4k},
-		{"Q5K", 176, 16, 5, 272, (*lanes).q5k},
-		{"Q6K", 210, 32, 6, 256, (*lanes).q6k},
+		{"Q2K", 84, 1, 2, 288, true, (*lanes).q2k},
+		{"Q3K", 110, 4, 3, 256, false, (*lanes).q3k},
+		{"Q4K", 144, 8, 4, 272, true, (*lanes).q4k},
+		{"Q5K", 176, 16, 5, 272, false, (*lanes).q5k},
+		{"Q6K", 210, 32, 6, 256, false, (*lanes).q6k},
 	} {
-		g.laneProduct(b)
+		g.laneProduct(b, false)
+		g.laneProduct(b, true)
 	}
 }
 
@@ -61,9 +64,14 @@ func (g *isa) laneProducts() {
 // fourth byte is shifted to the third's.
 const places = 3
 
-func (g *isa) laneProduct(b laneBlock) {
-	g.begin("lanes"+b.name, "y, x *float32, w *byte, stride uintptr, blocks, groups int",
-		"computes y[i] = row i of w · x for groups rows, stride bytes\napart, of 256·blocks columns; x is laid out for them.")
+// laneProduct writes the product with an x that is laid out as floats, or in limbs.
+func (g *isa) laneProduct(b laneBlock, inLimbs bool) {
+	kind, how, floats := "lanes", "laid out for them", b.floats
+	if inLimbs {
+		kind, how, floats = "limbs", "in limbs", limbSuperBytes/4
+	}
+	g.begin(kind+b.name, "y, x *float32, w *byte, stride uintptr, blocks, groups int",
+		"computes y[i] = row i of w · x for groups rows, stride bytes\napart, of 256·blocks columns; x is "+how+".")
 	y, x0, w0, stride := g.arg("y"), g.arg("x"), g.arg("w"), g.arg("stride")
 	blocks, groups := g.arg("blocks"), g.arg("groups")
 	x, w, n := g.GP64(), g.GP64(), g.GP64()
@@ -76,6 +84,11 @@ func (g *isa) laneProduct(b laneBlock) {
 		return r
 	}
 	switch {
+	case inLimbs:
+		l.limbs = &limbSuper{laneBlock: b}
+		if b.apart {
+			l.limbs.mask = keep(g.everywhere(0x01010101 * uint32(1<<b.bits-1)))
+		}
 	case b.bits <= 5:
 		words := make([]uint32, 16*max(1, b.bits-3))
 		for i := range words {
@@ -100,10 +113,14 @@ func (g *isa) laneProduct(b laneBlock) {
 	}
 	g.Label("block")
 	for line := 0; line < b.bytes; line += 64 {
-		g.PREFETCHT0(mem(w, superAhead+line))
+		if inLimbs {
+			g.PREFETCHT1(mem(w, limbAhead+line))
+		} else {
+			g.PREFETCHT0(mem(w, superAhead+line))
+		}
 	}
 	b.body(l)
-	g.ADDQ(operand.U32(uint32(4*b.floats)), x)
+	g.ADDQ(operand.U32(uint32(4*floats)), x)
 	g.ADDQ(operand.U32(uint32(b.bytes)), w)
 	g.DECQ(n)
 	g.JNZ(operand.LabelRef("block"))
@@ -198,6 +215,10 @@ func (l *lanes) at(disp int) operand.Mem { return mem(l.w, disp) }
 // run multiplies 64 codes, a byte each in the lanes of codes, which it overwrites,
 // with run i of x. Group scales are picked from scales.
 func (l *lanes) run(i int, codes, scales reg.VecPhysical) {
+	if l.limbs != nil {
+		l.limbRun(i, codes, scales)
+		return
+	}
 	out := l.t[6]
 	l.products(i, []int{3, 0, 1, 2}, scales, func(b int) reg.VecPhysical {
 		v, place := out, min(b, places-1)
@@ -218,6 +239,10 @@ func (l *lanes) run(i int, codes, scales reg.VecPhysical) {
 // lookUp is run for codes of which the first is in the lowest bits of a lane after a
 // shift by n, whatever the bits above are.
 func (l *lanes) lookUp(i, n int, codes, scales reg.VecPhysical) {
+	if l.limbs != nil {
+		l.limbRun(i, l.limbBytes(n, codes), scales)
+		return
+	}
 	out := l.t[6]
 	l.products(i, []int{0, 1, 2, 3}, scales, func(b int) reg.VecPhysical {
 		index := codes
@@ -254,6 +279,10 @@ func (l *lanes) products(i int, order []int, scales reg.VecPhysical, number func
 
 // minima multiplies what is beside x with a vector of scales or minima.
 func (l *lanes) minima(i int, v reg.VecPhysical) {
+	if l.limbs != nil {
+		l.limbMinima(i, v)
+		return
+	}
 	l.VFMADD231PS(mem(l.x, 4*(superSize+16*i)), v, l.least)
 }
 

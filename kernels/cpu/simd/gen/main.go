@@ -59,6 +59,7 @@ func generate(name string) (map[string][]byte, error) {
 	g.codes()
 	g.superBlocks()
 	g.laneProducts()
+	g.limbProducts()
 	g.exponentials()
 	g.rows()
 	g.dots()
