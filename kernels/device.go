@@ -125,13 +125,14 @@ type Operators interface {
 	// out [T, hidden].
 	Embed(s Stream, out, table Tensor, ids []int32, scale float32)
 	// RMSNorm writes x / sqrt(mean(x²) + eps) * weight, row by row, or adds it to
-	// out; weight is f32 [1, hidden] (Zhang & Sennrich 2019).
+	// out; weight is f32 [1, hidden], read as Linear reads weights (Zhang & Sennrich
+	// 2019).
 	RMSNorm(s Stream, out, x, weight Tensor, eps float32, accumulate bool)
 	// Linear multiplies x [T, in] by one or several weights w[i] [outs of i, in],
 	// each in any encoding: out's columns are x·w[0]ᵀ, then x·w[1]ᵀ and so on, or
 	// out gets that added. Weights that share their inputs are faster together.
 	// A device may read a weight before what is enqueued ahead of the call has run:
-	// of operators, only copies and Random may have written it.
+	// of operators, only CopyIn, CopyWithin and Random may have written it.
 	Linear(s Stream, out, x Tensor, w []Tensor, accumulate bool)
 	// RotaryTable writes scale times the cosine and sine of position * frequency,
 	// f32 [T, frequencies], computed in double precision. Both slices are on the

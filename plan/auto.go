@@ -7,7 +7,7 @@ import (
 )
 
 // Machine is what sizes are chosen by. It is known and not measured, so that the same
-// machine always gives the same sizes.
+// machine with the same budget always gives the same sizes.
 type Machine struct {
 	Rates
 	Blocks, BlockRows int   // of attention; see kernels.Nominal
@@ -92,7 +92,8 @@ func (m Model) ChooseChunk(how Method, machine Machine, context int) Chosen {
 		why = append(why, fmt.Sprintf("fills its waves of %d blocks to %.0f%%", machine.Blocks, 100*full))
 	}
 	if context > 0 && context < chunk {
-		return Chosen{context, fmt.Sprintf("the model's context; %d would do", chunk)}
+		why = []string{fmt.Sprintf("the model's context; %d would do", chunk)}
+		chunk = context
 	}
 	if fits := m.fittingChunk(how, machine, chunk); fits < chunk {
 		return Chosen{fits, fmt.Sprintf("what fits in a quarter of the device memory beside the weights; %d would do: %s", chunk, strings.Join(why, "; "))}
@@ -133,6 +134,7 @@ func (m Model) fittingChunk(how Method, machine Machine, chunk int) int {
 		}
 		return bytes <= left
 	}
+	most := chunk
 	for _, step := range []int{rows, fewRows} {
 		if left <= 0 || fits(chunk) {
 			return chunk
@@ -140,7 +142,7 @@ func (m Model) fittingChunk(how Method, machine Machine, chunk int) int {
 		for chunk = (chunk - 1) / step * step; chunk > step && !fits(chunk); {
 			chunk -= step
 		}
-		chunk = max(chunk, step)
+		chunk = min(max(chunk, step), most)
 	}
 	return chunk
 }

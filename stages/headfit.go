@@ -71,7 +71,7 @@ func (h *HeadLoop) together() int {
 	case !h.onHost:
 		return math.MaxInt
 	default:
-		return int(h.ring.SlotBytes() / h.shape.SlotBytes(h.cut.Group, 1))
+		return int(min(h.ring.SlotBytes(), bundleBytes) / h.shape.SlotBytes(h.cut.Group, 1))
 	}
 }
 
@@ -102,7 +102,7 @@ func (h *HeadLoop) fit(p *model.Pass, pasts []transfer.Past) error {
 		need = whole
 	}
 	// Short texts may come together, if there is room.
-	if len(pasts) > 1 && h.onHost && !h.encodes() {
+	if len(pasts) > 1 && h.onHost && !h.encodes() && h.shape.Full() > 0 {
 		all := need
 		all.slot = h.shape.SlotBytes(1, min(h.cut.Longest(sum), int(bundleBytes/h.shape.SlotBytes(h.cut.Group, 1))))
 		if all.slot > need.slot && group*all.sum(h.slots()) <= free {

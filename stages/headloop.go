@@ -56,7 +56,6 @@ type Moved struct{ In, Out atomic.Int64 }
 // headPass is one pass on its way through the loop.
 type headPass struct {
 	*model.Pass
-	pasts  []transfer.Past
 	layers []layerProgress
 	fed    chan error
 }
@@ -206,7 +205,7 @@ func (h *HeadLoop) InPass() bool { return h.pass != nil }
 var errAborted = errors.New("heads: an earlier pass failed half-way, and the head loop with it; open the engine anew")
 
 // Abort ends the loop in the middle of a pass. It returns when no copy that was
-// enqueued is still to run.
+// enqueued on a stream of the loop's own is still to run.
 func (h *HeadLoop) Abort() {
 	h.stop(errAborted)
 	<-h.stopped
@@ -276,7 +275,7 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 	if err := h.fit(p, pasts); err != nil {
 		return err
 	}
-	pass := &headPass{Pass: p, pasts: pasts, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
+	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
 	bundles := transfer.Bundles(h.cut.Tiles(h.shape, pasts), h.together())
 	for i := range pass.layers {
 		pass.layers[i].projected = make(chan struct{})

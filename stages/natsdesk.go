@@ -252,8 +252,10 @@ func (d *desk) sent(h *held, id string, err error) bool {
 	defer d.mu.Unlock()
 	defer d.change.Broadcast()
 	if err != nil {
-		d.failed = errors.Join(d.failed, fmt.Errorf("document %q: %w", id, err))
-		d.breakOff(d.failed)
+		if d.failed == nil { // what failed after it failed for the same reason
+			d.failed = fmt.Errorf("document %q: %w", id, err)
+			d.breakOff(d.failed)
+		}
 		return false
 	}
 	if h == nil {
@@ -276,7 +278,8 @@ func (d *desk) parting(ctx context.Context) (context.Context, context.CancelFunc
 		case <-time.After(partingSends):
 		case <-late.Done():
 		}
-		cancel(context.Cause(ctx))
+		// Not the run's own cause, which nobody is told of twice.
+		cancel(fmt.Errorf("the server had not taken it %v after the run ended", partingSends))
 	})
 	closed := context.AfterFunc(d.parted, func() { cancel(context.Cause(d.parted)) })
 	return late, func() {

@@ -105,6 +105,7 @@ func (e *Engine) CanBranch() bool {
 func (t *Text) branch(id string, tokens, room, rows int) (*Text, error) {
 	e := t.engine
 	e.passes.Lock()
+	e.loop.trim() // what a window keeps is copied on the device
 	sequence, err := t.Sequence.Branch(e.Device, e.loop.plain.DType)
 	e.passes.Unlock()
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 // recent is that of a sequence without such layers.
 type recent struct {
 	dev    kernels.Device
-	stream kernels.Stream // on which it is written
+	stream kernels.Stream // on which it is moved to a larger place
 	shape  Shape
 	buffer kernels.Buffer
 	places int
 }
 
 // KeepRecent makes a sequence keep what the shape's layers with a window see, on
-// dev, in d. Tokens of such layers are written on the stream.
+// dev, in d. On the stream they are moved to a larger place.
 func (s *Sequence) KeepRecent(dev kernels.Device, stream kernels.Stream, d kernels.DType) {
 	if s.shape.Local == nil {
 		return

@@ -23,6 +23,7 @@ const (
 // Linear multiplies by weights in their own encodings. The rows of all of them
 // are shared out together.
 func (d *Device) Linear(s kernels.Stream, out, x kernels.Tensor, w []kernels.Tensor, accumulate bool) {
+	w = slices.Clone(w) // the caller's again when this returns
 	compute(s, "linear", func(d *Device) error {
 		rows := 0
 		for _, one := range w {
@@ -34,7 +35,7 @@ func (d *Device) Linear(s kernels.Stream, out, x kernels.Tensor, w []kernels.Ten
 			}
 			rows += one.Rows
 		}
-		if err := want(x.Rows, rows, map[string]kernels.Tensor{"out": out}); err != nil || len(w) == 0 {
+		if err := want(x.Rows, rows, map[string]kernels.Tensor{"out": out}); err != nil || rows == 0 || x.Rows == 0 {
 			return err
 		}
 		if x.Rows > vectorRows {

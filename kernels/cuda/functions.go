@@ -47,7 +47,9 @@ func (f *functions) get(name string, shared int) (*driver.Function, error) {
 
 // launch enqueues a kernel; an empty grid is nothing to do.
 func (d *Device) launch(s *stream, name string, grid driver.Dim, block, shared int, args ...uint64) error {
-	s.wrote.Store(false)
+	if !empty(grid) {
+		s.wrote.Store(false)
+	}
 	return d.begin(s, (*driver.Stream).Launch, name, grid, block, shared, args)
 }
 
@@ -57,16 +59,19 @@ func (d *Device) launch(s *stream, name string, grid driver.Dim, block, shared i
 // begins in order.
 func (d *Device) launchEarly(s *stream, name string, grid driver.Dim, block, shared int, args ...uint64) error {
 	call := (*driver.Stream).LaunchDependent
-	if s.wrote.Swap(false) {
+	if !empty(grid) && s.wrote.Swap(false) {
 		call = (*driver.Stream).Launch
 	}
 	return d.begin(s, call, name, grid, block, shared, args)
 }
 
+// empty reports whether a grid has no blocks.
+func empty(grid driver.Dim) bool { return grid.X == 0 || grid.Y == 0 || grid.Z == 0 }
+
 type launcher func(s *driver.Stream, f *driver.Function, grid, block driver.Dim, shared int, args ...uint64) error
 
 func (d *Device) begin(s *stream, call launcher, name string, grid driver.Dim, block, shared int, args []uint64) error {
-	if grid.X == 0 || grid.Y == 0 || grid.Z == 0 {
+	if empty(grid) {
 		return nil
 	}
 	fn, err := d.functions.get(name, shared)

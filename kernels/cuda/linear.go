@@ -35,6 +35,9 @@ func (d *Device) Linear(on kernels.Stream, out, x kernels.Tensor, w []kernels.Te
 		if err := checkLinear(out, x, w); err != nil {
 			return err
 		}
+		if x.Rows == 0 || out.Cols == 0 {
+			return nil
+		}
 		for at := 0; len(w) > 0; {
 			n, step := 1, d.matrix
 			if x.Rows <= vectorRows {

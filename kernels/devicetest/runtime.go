@@ -31,15 +31,17 @@ func testCopies(t *testing.T, b *bench) {
 // testScatter copies pieces of several shapes, more of one than a launch takes, from
 // and to odd places: every element arrives, and nothing beside it is touched.
 func testScatter(t *testing.T, b *bench) {
-	const rows, cols, alike = 64, 401, 70
+	const rows, cols, alike = 64, 672, 70
 	x := b.normal(rows * cols)
 	from, to := b.put(x, rows, cols), b.empty(rows, cols)
 	var dst, src []kernels.Tensor
 	want := poison(rows * cols)
 	for i := range alike + 20 {
-		shape := [3]int{3, 4 * i, 4*i + 4} // of the alike: rows, and columns from and to
+		// Of the alike: rows, and columns from and to; a device moves these in larger words.
+		shape := [3]int{3, 8 * i, 8*i + 8}
 		if i >= alike {
-			shape = [3]int{1 + i%3, 290 + 5*(i-alike), 290 + 5*(i-alike) + 1 + i%5}
+			first := 8*alike + 5*(i-alike)
+			shape = [3]int{1 + i%3, first, first + 1 + i%5}
 		}
 		at, place := b.rand.IntN(rows-3), 3*(i%20) // apart from the others by rows or columns
 		src = append(src, from.RowRange(at, at+shape[0]).ColRange(shape[1], shape[2]))

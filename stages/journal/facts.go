@@ -209,6 +209,9 @@ func (j *Journal) differences(now []Fact) (d differences, err error) {
 				continue
 			}
 			d.any = true
+			if f.Name == formFact && !there { // of a state that did not keep it yet
+				continue
+			}
 			d.form = d.form || f.Name == formFact
 			d.newInput = d.newInput || f.Input && !(there && was.Value == is.Value)
 			switch {

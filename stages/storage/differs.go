@@ -24,10 +24,9 @@ func Differs(ctx context.Context, name string, file *os.File) (string, error) {
 		return "", err
 	}
 	o, err := openObject(ctx, name)
-	if refusal, ok := errors.AsType[minio.ErrorResponse](err); ok && refusal.StatusCode == http.StatusForbidden {
-		return "", nil
-	}
 	switch {
+	case forbidden(err):
+		return "", nil
 	case errors.Is(err, fs.ErrNotExist):
 		return "is missing", nil
 	case err != nil:
@@ -39,7 +38,9 @@ func Differs(ctx context.Context, name string, file *os.File) (string, error) {
 	there, here := make([]byte, compared), make([]byte, compared)
 	for at := int64(0); at < info.Size(); at += compared {
 		n := min(compared, info.Size()-at)
-		if _, err := io.ReadFull(o, there[:n]); err != nil {
+		if _, err := io.ReadFull(o, there[:n]); forbidden(err) {
+			return "", nil
+		} else if err != nil {
 			return "", err
 		}
 		if _, err := file.ReadAt(here[:n], at); err != nil {
@@ -50,4 +51,10 @@ func Differs(ctx context.Context, name string, file *os.File) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// forbidden reports whether a key may not read an object.
+func forbidden(err error) bool {
+	refusal, ok := errors.AsType[minio.ErrorResponse](err)
+	return ok && refusal.StatusCode == http.StatusForbidden
 }

@@ -42,15 +42,16 @@ func TestNothingPastSlicesIsTouched(t *testing.T) {
 	floats := func(n int) []float32 { return guardedFloats(t, r, n) }
 	eachLevel(t, func(t *testing.T) {
 		for _, d := range kernels.DTypes() {
-			for _, n := range []int{1, 3, 5, 8} {
+			for _, n := range []int{1, 3, 5, 8, 20} {
 				k := max(32, d.Block()) * (1 + r.IntN(3))
 				if !d.Quantized() {
 					k -= r.IntN(32)
 				}
 				w := guarded(t, len(randomWeights(r, d, n*k)))
 				copy(w, randomWeights(r, d, n*k))
-				x, m := floats(3*k), 3
-				GEMV(floats(n), Lay(x[2*k:], d, floats(LayFloats(k))), w)
+				m := []int{3, 5, 7, 33}[r.IntN(4)] // each way of products
+				x := floats(m * k)
+				GEMV(floats(n), Lay(x[(m-1)*k:], d, floats(LayFloats(k))), w)
 				var p Packed
 				Pack(&p, x, k, m, k)
 				GEMM(floats(m*n), n, &p, w, d, n, r.IntN(2) == 0, floats(GEMMScratch(k)))

@@ -9,9 +9,9 @@
 // is generated: see gen.
 //
 // Activations keep the bits of a float32: every product is float32 arithmetic of the
-// weights' decoded values or, of one row with quantised weights where the processor
-// multiplies bytes, exact sums of integers of 24 bits, whose error is within the bound
-// of that arithmetic (see limbs.go).
+// weights' decoded values or, of up to four rows with quantised weights where the processor
+// multiplies bytes, exact sums of integers of 24 bits, whose error limbs.go bounds: it is
+// within that of float32 where the numbers of a block are of a size.
 //
 // Matrix times matrix (GEMM) decodes a panel of W's rows once, transposed, and
 // multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
