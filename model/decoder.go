@@ -344,15 +344,17 @@ func (d *Decoder) embed(ids []int32) {
 // some depend on how long the text is.
 func (d *Decoder) rotary(p *Pass, positions []int32) {
 	for i, rope := range d.ropes {
-		for from, to := 0, 0; from < len(p.Rows); from = to {
+		for from := 0; from < len(p.Rows); {
 			f, scale := rope.Frequencies(p.Segments[from].Length)
-			for to = from + 1; to < len(p.Rows); to++ {
+			to := from + 1
+			for ; to < len(p.Rows); to++ {
 				if g, other := rope.Frequencies(p.Segments[to].Length); other != scale || !slices.Equal(f, g) {
 					break
 				}
 			}
 			lo, hi := p.Rows[from].From, p.Rows[to-1].To
 			d.dev.RotaryTable(d.compute, d.cos[i].RowRange(lo, hi), d.sin[i].RowRange(lo, hi), positions[lo:hi], f, scale)
+			from = to
 		}
 	}
 }

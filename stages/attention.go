@@ -68,15 +68,16 @@ func (h *HeadLoop) attend(b *bundle) error {
 			h.dev.AttentionMass(b.pass.Compute, mass, tiles[i])
 		}
 	}
-	for from, to := 0, 0; from < len(b.tiles); from = to {
-		first := b.tiles[from]
-		for to = from + 1; to < len(b.tiles) && b.tiles[to].With == first.With; {
+	for from := 0; from < len(b.tiles); {
+		first, to := b.tiles[from], from+1
+		for to < len(b.tiles) && b.tiles[to].With == first.With {
 			to++
 		}
 		if first.Last && h.merges(first) {
 			rows := transfer.Range{From: first.rows().From, To: b.tiles[to-1].rows().To}
 			h.dev.Convert(b.pass.Compute, h.output(first, rows), h.merged(first, rows))
 		}
+		from = to
 	}
 	return nil
 }
