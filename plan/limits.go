@@ -2,11 +2,11 @@ package plan
 
 // Rates are what a machine can do at most, each measured alone.
 type Rates struct {
-	CopyIn    float64 // bytes a second, host to device
-	CopyOut   float64 // bytes a second, device to host
-	Linear    float64 // multiplications and additions a second, in linear layers
-	Attention float64 // the same, in attention
-	Read      float64 // bytes a second that the device reads from its own memory
+	CopyIn    float64 `json:"copy_in_bytes_per_second"`  // host to device
+	CopyOut   float64 `json:"copy_out_bytes_per_second"` // device to host
+	Linear    float64 `json:"linear_flop_per_second"`    // multiplications and additions in linear layers
+	Attention float64 `json:"attention_flop_per_second"` // the same, in attention
+	Read      float64 `json:"read_bytes_per_second"`     // by the device, of its own memory
 }
 
 // Limit is the least time that something can take: what bounds it is the

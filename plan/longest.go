@@ -30,3 +30,13 @@ func (m Model) Longest(how Method, r Room, most int) int {
 	}
 	return fits
 }
+
+// Adapt returns a method with the largest group that has room for a text of some
+// tokens, as adaptive grouping chooses it: all KV heads, or half of them, or half of
+// these, and so on.
+func (m Model) Adapt(how Method, r Room, tokens int) Method {
+	for how.Group = m.KVHeads; how.Group > 1 && !r.Holds(m.Memory(how, tokens, tokens)); {
+		how.Group = (how.Group + 1) / 2
+	}
+	return how
+}

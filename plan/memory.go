@@ -29,6 +29,19 @@ type Method struct {
 	// A cache on the device that drops tokens keeps up to so many beside a
 	// pass's own, and chooses so many of them. 0: it keeps all.
 	Keep, Choose int
+
+	// So much of the heads (0 to 1) attends to Recent tokens of the past only, lossily.
+	// Memory does not know of it: the cache has all tokens.
+	Streaming float64
+	Recent    int
+
+	// What a pipeline on the host may go without: copies and computing take turns; no
+	// tile is copied before its layer's queries are there; each tile that came is written
+	// back as a whole.
+	TakeTurns, WithinLayer, WriteWhole bool
+	// FreshHost says that the cache's host memory is taken (and pinned) as the text is
+	// read, and is not there from an earlier one.
+	FreshHost bool
 }
 
 // Memory is what a run takes, without operators' workspace.

@@ -184,7 +184,7 @@ func fitRows(m plan.Model, machine fitMachine, context int) []fitRow {
 		row.Longest = m.Longest(how, machine.room(), most)
 		row.Any = row.Longest == most
 		if f.adaptive {
-			how.Group = adapted(m, how, machine.room(), row.Longest)
+			how = m.Adapt(how, machine.room(), row.Longest)
 		}
 		row.Memory = m.Memory(how, row.Longest, row.Longest)
 		row.Group, row.Span, row.Chunk = how.Group, how.Span, how.Chunk
@@ -194,14 +194,4 @@ func fitRows(m plan.Model, machine fitMachine, context int) []fitRow {
 		rows = append(rows, row)
 	}
 	return rows
-}
-
-// adapted returns the group that adaptive grouping chooses for a text that fits a
-// head at a time.
-func adapted(m plan.Model, how plan.Method, room plan.Room, tokens int) int {
-	least := how.Group
-	for how.Group = m.KVHeads; how.Group > least && !room.Holds(m.Memory(how, tokens, tokens)); {
-		how.Group = (how.Group + 1) / 2
-	}
-	return how.Group
 }

@@ -11,7 +11,6 @@ import (
 	"headinfer/kernels"
 	"headinfer/model"
 	"headinfer/pipelines"
-	"headinfer/plan"
 	"headinfer/stages"
 )
 
@@ -72,24 +71,6 @@ func TestFitMethodsAreThePipelines(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"h2o", "streaming-llm"}) {
 		t.Errorf("nothing is computed for %v; only caches that do not grow are left out", names)
-	}
-}
-
-func TestAdapted(t *testing.T) {
-	m := plan.Model{Layers: 2, Hidden: 8, Heads: 8, KVHeads: 6, HeadDim: 64, FFN: 8, Vocab: 8, ElementBytes: 2}
-	how := plan.Method{Chunk: 10, OnHost: true, Group: 1, Slots: 2}
-	at := func(group int) int64 {
-		how.Group = group
-		return m.Memory(how, 1000, 1000).Device()
-	}
-	for _, c := range []struct {
-		device int64
-		want   int
-	}{{at(6), 6}, {at(6) - 1, 3}, {at(3), 3}, {at(3) - 1, 2}, {at(2) - 1, 1}, {at(1), 1}, {0, 1}} {
-		how.Group = 1
-		if got := adapted(m, how, plan.Room{Device: c.device, Host: 1 << 40}, 1000); got != c.want {
-			t.Errorf("in %d bytes, tiles of %d heads, want %d", c.device, got, c.want)
-		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package plan
+
+import "fmt"
+
+// Work is a part of a run by what it computes and what it moves.
+type Work struct {
+	Name   string  `json:"name"`
+	FLOP   float64 `json:"flop"`         // multiplications and additions
+	Memory float64 `json:"memory_bytes"` // read or written in the device's own memory; 0: left out
+	Link   float64 `json:"link_bytes"`   // copied to the device; 0: none
+}
+
+// RooflinePoint is a work under one of a machine's two slopes (Williams et al. 2009).
+type RooflinePoint struct {
+	Name       string  `json:"name"`
+	Roof       string  `json:"roof"`                  // the slope it is under: BoundMemory or BoundLink
+	Bytes      float64 `json:"bytes"`                 // that go by way of it
+	Intensity  float64 `json:"flop_per_byte"`         // FLOP / Bytes
+	Attainable float64 `json:"attainable_flop_per_s"` // the lower of intensity · rate and the compute roof
+	Bound      string  `json:"bound_by"`              // BoundCompute, or its roof
+}
+
+// Roofline puts works under a machine's roofs: r.Linear is that of compute, r.Read the
+// slope of the device's memory, r.CopyIn the link's. A work has a point for each of the
+// two that it moves bytes by.
+func Roofline(r Rates, works ...Work) []RooflinePoint {
+	var points []RooflinePoint
+	for _, w := range works {
+		for _, slope := range []struct {
+			roof        string
+			bytes, rate float64
+		}{{BoundMemory, w.Memory, r.Read}, {BoundLink, w.Link, r.CopyIn}} {
+			if slope.bytes <= 0 || slope.rate <= 0 {
+				continue
+			}
+			p := RooflinePoint{Name: w.Name, Roof: slope.roof, Bytes: slope.bytes, Intensity: w.FLOP / slope.bytes, Bound: slope.roof}
+			p.Attainable = p.Intensity * slope.rate
+			if r.Linear > 0 && p.Attainable >= r.Linear {
+				p.Attainable, p.Bound = r.Linear, BoundCompute
+			}
+			points = append(points, p)
+		}
+	}
+	return points
+}
+
+// Ridge returns the intensity from which on a slope does not bound: compute's rate
+// over the slope's.
+func Ridge(compute, slope float64) float64 { return seconds(compute, slope) }
+
+// Works returns a prefill of tokens and a decode step after them, each as a whole and
+// its attention by itself: what is computed (of attention the causal half), what is
+// read of the device's memory at least (weights once a pass, keys and values), and what
+// is copied to the device.
+func (m Model) Works(how Method, tokens int) []Work {
+	var passes, past float64
+	for at := 0; at < tokens; at += chunkOf(how, tokens) {
+		passes++
+		past += m.seen(how, at)
+	}
+	token := float64(m.KV(1))
+	in, _ := m.PrefillCopies(how, tokens)
+	attention := Work{
+		Name: fmt.Sprintf("prefill attention %d", tokens), FLOP: m.AttentionFlops(tokens), Link: float64(in),
+		Memory: token * (past + float64(tokens)),
+	}
+	prefill := Work{
+		Name: fmt.Sprintf("prefill %d", tokens), FLOP: attention.FLOP + m.LinearFlops(tokens), Link: float64(in),
+		Memory: attention.Memory + passes*float64(m.ReadPerToken()),
+	}
+	copied := float64(m.DecodeCopies(how, tokens))
+	step := Work{
+		Name: fmt.Sprintf("decode attention %d", tokens), FLOP: 4 * float64(m.Heads*m.HeadDim) * (float64(m.Layers-m.Local)*float64(tokens) + float64(m.Local)*float64(min(tokens, m.Window))),
+		Memory: float64(m.KV(tokens) + m.Recent(tokens)), Link: copied,
+	}
+	decode := Work{
+		Name: fmt.Sprintf("decode %d", tokens), FLOP: step.FLOP + m.LinearFlops(1),
+		Memory: step.Memory + float64(m.ReadPerToken()), Link: copied,
+	}
+	return []Work{attention, prefill, step, decode}
+}
