@@ -76,6 +76,10 @@ type Memory interface {
 	// Host allocates host memory that this device copies to and from at full
 	// speed (pinned, where that means something).
 	Host() memory.Allocator
+	// Pageable allocates host memory as any program has it. Where memory can be
+	// pinned, copies to and from this go at the driver's own pace, and may hold up
+	// whoever enqueues them.
+	Pageable() memory.Allocator
 }
 
 // Workload bounds the operators that will be enqueued.

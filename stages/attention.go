@@ -30,21 +30,19 @@ func newAttention(loop headEnv, o *attentionOptions) (graph.Stage[Fetched, Atten
 // Process enqueues the attention of tiles, once their queries are enqueued.
 func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended) error) error {
 	h, b := a.loop, in.bundle
-	select {
-	case <-b.pass.layers[b.layer].projected:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := b.projected(ctx); err != nil {
+		return err
 	}
 	if b.slot != nil {
 		b.pass.Compute.Wait(b.slot.Filled)
 	}
 	var err error
-	h.time.Around(b.pass.Compute, transfer.Compute, b, func() { err = h.attend(b) })
+	h.around(b.pass.Compute, transfer.Compute, b, func() { err = h.attend(b) })
 	if err != nil {
 		return err
 	}
-	h.giveBack(b)
-	if h.onHost && (h.encodes() || b.tiles[0].Local) {
+	h.leave(b)
+	if b.slot != nil || h.onHost && (h.encodes() || b.tiles[0].Local) {
 		b.pass.Compute.Record(h.attended[b.layer%2])
 	}
 	return emit(Attended{b})
@@ -58,7 +56,7 @@ func (h *HeadLoop) attend(b *bundle) error {
 			if err := h.decode(t); err != nil {
 				return err
 			}
-			h.giveBack(b) // the copy is all that is attended to, and the tile alone
+			h.leave(b) // the copy is all that is attended to, and the tile alone
 		}
 		tiles[i] = h.arguments(t)
 	}
@@ -165,11 +163,18 @@ func (h *HeadLoop) mass(t *tile) (kernels.Tensor, bool) {
 	return t.sequence().Mass(t.Layer, t.Head.From, t.Head.To, tokens)
 }
 
-// giveBack gives the slot of tiles back, once what reads it has been enqueued.
-func (h *HeadLoop) giveBack(b *bundle) {
-	if b.slot != nil {
-		b.pass.Compute.Record(b.slot.Free)
-		h.ring.Return(b.slot)
-		b.slot = nil
+// leave gives the slot of tiles back once their attention has been enqueued, unless
+// they are to be written back from it.
+func (h *HeadLoop) leave(b *bundle) {
+	if b.slot != nil && !h.whole {
+		h.giveBack(b, b.pass.Compute)
 	}
+}
+
+// giveBack gives the slot of tiles back, once what reads it last has been enqueued on
+// a stream.
+func (h *HeadLoop) giveBack(b *bundle, last kernels.Stream) {
+	last.Record(b.slot.Free)
+	h.ring.Return(b.slot)
+	b.slot = nil
 }

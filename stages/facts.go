@@ -36,9 +36,9 @@ var alike = map[string][]string{
 	"read-arrow":      {"path", "max_batch"},
 	"tee":             {"path"},
 	"chunked-prefill": {"chunk", "batch", "snapshot"}, // chunk in a pipeline that is exact
-	"prefetch":        {"slots"},
+	"prefetch":        {"slots", "overlap", "ahead"},
 	"attention":       {"group", "span"},
-	"offload":         {"to"},
+	"offload":         {"to", "pinned", "write"},
 }
 
 // answersAlike reports whether an option, or the group that it is in, changes no

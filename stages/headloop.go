@@ -24,6 +24,7 @@ type HeadLoop struct {
 	shape transfer.Shape // as the cache has it
 	time  *transfer.Timeline
 	host  *transfer.Slabs
+	pace  pace
 
 	ring     *transfer.Ring // nil without a prefetch stage that has slots
 	partial  kernels.Buffer // f32 results of a tile's heads until its last span is merged
@@ -33,6 +34,8 @@ type HeadLoop struct {
 	cut      transfer.Cut // of the latest pass; only its group changes
 	autoSpan bool         // the engine is to choose the cut's span
 	onHost   bool
+	pageable bool // the cache's host memory is not pinned
+	whole    bool // tiles are written back to the host
 	heavy    transfer.Heavy
 	lossy    []string // what makes the results inexact, for the report
 
@@ -53,83 +56,6 @@ type HeadLoop struct {
 // Moved counts bytes between host and device.
 type Moved struct{ In, Out atomic.Int64 }
 
-// headPass is one pass on its way through the loop.
-type headPass struct {
-	*model.Pass
-	layers []layerProgress
-	fed    chan error
-}
-
-// layerProgress is how far the host has come with a layer.
-type layerProgress struct {
-	projected chan struct{} // closed when its queries and new KV are enqueued
-	enqueued  chan struct{} // closed when all of its tiles have left the loop
-	left      atomic.Int64  // bundles that have not
-}
-
-// tile is one of a pass.
-type tile struct {
-	transfer.Tile
-	pass *headPass
-	past []kernels.KV // the tile's keys and values, on the device
-}
-
-// bundle is what flows through the loop: tiles of a layer and of the same heads, of
-// one segment or of several that are attended to at once.
-type bundle struct {
-	pass  *headPass
-	layer int
-	tiles []*tile
-	slot  *transfer.Slot // where all of them are, if they came from the host
-}
-
-// sequence is that of the tile's segment.
-func (t *tile) sequence() *transfer.Sequence { return t.pass.Segments[t.Segment].Sequence }
-
-// rows are those of the pass that attend to the tile.
-func (t *tile) rows() transfer.Range {
-	if t.Last {
-		return t.pass.Rows[t.Segment]
-	}
-	return t.sharing()
-}
-
-// sharing are the rows of all segments with the tile's past.
-func (t *tile) sharing() transfer.Range {
-	return transfer.Range{From: t.pass.Rows[t.With.From].From, To: t.pass.Rows[t.With.To-1].To}
-}
-
-// bytes returns the bytes of the bundle's past.
-func (b *bundle) bytes(shape transfer.Shape) (sum int64) {
-	for _, t := range b.tiles {
-		sum += shape.SlotBytes(t.Head.Len(), t.Token.Len())
-	}
-	return sum
-}
-
-// String names the bundle as its first tile is named, and says how many more there are.
-func (b *bundle) String() string {
-	if len(b.tiles) == 1 {
-		return b.tiles[0].String()
-	}
-	return fmt.Sprintf("%s and %d more", b.tiles[0], len(b.tiles)-1)
-}
-
-// SpanName names the bundle in traces.
-func (b *bundle) SpanName() string { return b.String() }
-
-// The tiles between the stages of the loop, bundle by bundle.
-type (
-	// Planned are tiles whose turn comes.
-	Planned struct{ *bundle }
-	// Fetched are tiles whose keys and values are on their way to the device.
-	Fetched struct{ *bundle }
-	// Attended are tiles whose attention is enqueued.
-	Attended struct{ *bundle }
-	// Stored are tiles that are done with.
-	Stored struct{ *bundle }
-)
-
 // headEnds are the types at the open ends of the heads level.
 func headEnds() graph.Ends {
 	return graph.Ends{In: reflect.TypeFor[Planned](), Out: reflect.TypeFor[Stored]()}
@@ -140,7 +66,7 @@ func headEnds() graph.Ends {
 // the host, in bytes; 0 is what the machine has free.
 func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostMemory int64, time *transfer.Timeline, opts ...graph.BuildOption) (*HeadLoop, error) {
 	h := &HeadLoop{
-		dev: dev, plain: shape, shape: shape, time: time, host: transfer.NewSlabs(dev.Host(), hostMemory),
+		dev: dev, plain: shape, shape: shape, time: time,
 		copyIn:  dev.NewStream(string(transfer.CopyIn)),
 		copyOut: dev.NewStream(string(transfer.CopyOut)),
 		stopped: make(chan struct{}),
@@ -158,6 +84,11 @@ func NewHeadLoop(g *graph.Graph, dev kernels.Device, shape transfer.Shape, hostM
 	if !h.onHost {
 		time.Still()
 	}
+	memory := dev.Host()
+	if h.pageable {
+		memory = dev.Pageable()
+	}
+	h.host = transfer.NewSlabs(memory, hostMemory)
 	h.run = run
 	ctx, stop := context.WithCancelCause(context.Background())
 	h.stop = stop
@@ -295,14 +226,6 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		pass.fed <- nil
 	}()
 	return nil
-}
-
-func newBundle(pass *headPass, tiles []transfer.Tile) *bundle {
-	b := &bundle{pass: pass, layer: tiles[0].Layer}
-	for _, t := range tiles {
-		b.tiles = append(b.tiles, &tile{Tile: t, pass: pass})
-	}
-	return b
 }
 
 // pastsOf returns what the segments of a pass attend to: those that have branched

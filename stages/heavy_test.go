@@ -130,6 +130,7 @@ func TestOffloadChecks(t *testing.T) {
 		{offloadOptions{To: "host", DType: "same", ScaleGroup: 64, Heavy: config.Choice{N: 9}}, "heavy"},
 		{offloadOptions{To: "device", DType: "int4", ScaleGroup: 32, Heavy: config.Choice{N: 9}}, "heavy"},
 	} {
+		c.options.Pinned, c.options.Write = true, "append"
 		bad := c.options.Check()
 		if c.wrong == "" && bad != nil || c.wrong != "" && (len(bad) != 1 || bad[0].Option != c.wrong) {
 			t.Errorf("%+v: %+v, want a word about %q", c.options, bad, c.wrong)

@@ -16,6 +16,8 @@ type offloadOptions struct {
 	ScaleGroup  config.Count  `yaml:"scale_group" default:"64" min:"32" unit:"numbers" doc:"With int8 or int4, how many numbers share a scale and a minimum, 32 or 64: so many tokens of a key's channel, so many channels of a token's value. The two take 4 bytes." example:"32"`
 	Heavy       config.Choice `yaml:"heavy" default:"none" words:"none" min:"1" unit:"tokens" doc:"With a number, lossy: after a pass each KV head keeps only so many tokens, those that have received most attention so far, and the last ones (heavy_recent); the others are dropped for good (H2O's heavy hitters). The cache lies on the device and does not grow." example:"none"`
 	HeavyRecent config.Count  `yaml:"heavy_recent" default:"512" min:"1" unit:"tokens" doc:"With heavy, how many of the last tokens are kept." example:"512"`
+	Pinned      bool          `yaml:"pinned" default:"true" doc:"The cache's host memory is pinned, so that a GPU's copies go at the speed of the link and hold nobody up. false is for measuring what that is worth. Nothing is pinned for the CPU, and it makes no difference there." example:"false"`
+	Write       string        `yaml:"write" default:"append" enum:"append,whole" doc:"What goes to the host in a pass: its own new keys and values, or beside them all that each tile has brought to the device, as it lies in its slot. whole is for measuring what appending is worth." example:"whole"`
 }
 
 type offload struct{ loop *HeadLoop }
@@ -25,6 +27,12 @@ func (o *offloadOptions) Check() []config.OptionError {
 	var bad []config.OptionError
 	if o.ScaleGroup != 32 && o.ScaleGroup != 64 {
 		bad = append(bad, config.OptionError{Option: "scale_group", What: "is " + o.ScaleGroup.String(), Want: "32 or 64"})
+	}
+	if o.To == "device" && !o.Pinned {
+		bad = append(bad, config.OptionError{Option: "pinned", What: "is for a cache on the host", Want: "to: host, or pinned: true"})
+	}
+	if o.To == "device" && o.Write != "append" {
+		bad = append(bad, config.OptionError{Option: "write", What: "is for a cache on the host", Want: "to: host, or write: append"})
 	}
 	if o.Heavy.Is("none") {
 		return bad
@@ -39,7 +47,7 @@ func (o *offloadOptions) Check() []config.OptionError {
 }
 
 func newOffload(loop headEnv, o *offloadOptions) (graph.Stage[Attended, Stored], error) {
-	loop.onHost = o.To == "host"
+	loop.onHost, loop.pageable, loop.whole = o.To == "host", !o.Pinned, o.Write == "whole"
 	if err := o.encoding(loop); err != nil {
 		return nil, err
 	}
@@ -60,11 +68,8 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 		if b.tiles[0].Local || h.encodes() {
 			ready = h.attended[set]
 		}
-		out := h.outward(b.pass)
-		if h.onHost {
-			out.Wait(ready)
-		}
-		h.time.Around(out, transfer.CopyOut, b, func() {
+		out := h.outwardAfter(ready, b.pass)
+		h.around(out, transfer.CopyOut, b, func() {
 			var within moves
 			for _, t := range b.tiles {
 				if err = h.store(t, &within); err != nil {
@@ -77,21 +82,31 @@ func (o *offload) Process(_ context.Context, in Attended, emit func(Stored) erro
 			return err
 		}
 	}
+	if b.slot != nil {
+		h.writeBack(b)
+	}
 	// The last of these stands for all of the layer's.
 	if h.onHost {
-		h.copyOut.Record(h.kept[set])
+		h.outward(b.pass).Record(h.kept[set])
 	}
 	return emit(Stored{b})
 }
 
-// outward is the stream on which a pass's own keys and values are kept: for a cache on
-// the device the one that computes, as a wait between two streams costs more than such
-// a copy.
-func (h *HeadLoop) outward(p *headPass) kernels.Stream {
-	if h.onHost {
-		return h.copyOut
-	}
-	return p.Compute
+// writeBack enqueues the copies of tiles from their slot to where they came from, once
+// they are attended to, and gives the slot back.
+func (h *HeadLoop) writeBack(b *bundle) {
+	out := h.outwardAfter(h.attended[b.layer%2], b.pass)
+	h.around(out, transfer.CopyOut, b, func() {
+		for _, t := range b.tiles {
+			at := 0
+			for _, to := range h.held(t) {
+				h.move(h.dev.CopyOut, out, to, t.slot.TokenRange(at, at+to.Tokens))
+				at += to.Tokens
+			}
+		}
+	})
+	h.moved.Out.Add(b.bytes(h.shape))
+	h.giveBack(b, out)
 }
 
 // moves are copies within the device that are enqueued together.

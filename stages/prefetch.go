@@ -10,7 +10,29 @@ import (
 )
 
 type prefetchOptions struct {
-	Slots config.Choice `yaml:"slots" default:"2" words:"none" min:"1" max:"64" doc:"Slots of the ring. 2 is the paper's ping-pong: one fills while the other is attended to. With 1, copies and attention take turns. none is for a cache on the device." example:"2"`
+	Slots   config.Choice `yaml:"slots" default:"2" words:"none" min:"1" max:"64" doc:"Slots of the ring. 2 is the paper's ping-pong: one fills while the other is attended to. With 1, copies and attention take turns. none is for a cache on the device." example:"2"`
+	Overlap bool          `yaml:"overlap" default:"true" doc:"Copies go on while the device computes. false is for measuring what that is worth: tiles are copied on the stream that computes, both ways, and nothing overlaps." example:"false"`
+	Ahead   string        `yaml:"ahead" default:"pass" enum:"pass,layer" doc:"How far ahead tiles are copied: as far as there are slots, whatever layer that is in, or within a layer only. layer is for measuring what looking across layers is worth: no tile of a layer is copied before the device has the layer's queries." example:"layer"`
+}
+
+// Check refuses what does not go together within the stage.
+func (o *prefetchOptions) Check() []config.OptionError {
+	if !o.Slots.Is("none") {
+		return nil
+	}
+	return o.without("is for a ring with slots", "slots: 2")
+}
+
+// without says of each option of copies that is not its default why it has no use, and
+// what would give it one.
+func (o *prefetchOptions) without(why, instead string) (bad []config.OptionError) {
+	if !o.Overlap {
+		bad = append(bad, config.OptionError{Option: "overlap", What: why, Want: instead + ", or overlap: true"})
+	}
+	if o.Ahead != "pass" {
+		bad = append(bad, config.OptionError{Option: "ahead", What: why, Want: instead + ", or ahead: pass"})
+	}
+	return bad
 }
 
 type prefetch struct{ loop *HeadLoop }
@@ -19,6 +41,7 @@ func newPrefetch(loop headEnv, o *prefetchOptions) (graph.Stage[Planned, Fetched
 	if !o.Slots.Is("none") {
 		loop.ring = transfer.NewRing(loop.dev, o.Slots.N)
 	}
+	loop.pace.alone, loop.pace.within = !o.Overlap, !o.Overlap || o.Ahead == "layer"
 	return &prefetch{loop}, nil
 }
 
@@ -35,30 +58,32 @@ func (p *prefetch) Process(ctx context.Context, in Planned, emit func(Fetched) e
 		}
 		return emit(Fetched{b})
 	}
-	var err error
+	stream, err := h.inward(ctx, b)
+	if err != nil {
+		return err
+	}
 	if b.slot, err = h.ring.Take(ctx); err != nil {
 		return err
 	}
-	h.copyIn.Wait(b.slot.Free)
-	h.time.Around(h.copyIn, transfer.CopyIn, b, func() {
+	stream.Wait(b.slot.Free)
+	h.around(stream, transfer.CopyIn, b, func() {
 		var taken int64
 		for _, t := range b.tiles {
 			if t.Token.Len() == 0 {
 				continue
 			}
-			var place kernels.KV
-			if place, err = b.slot.View(h.shape, taken, t.Head.Len(), t.Token.Len()); err != nil {
+			if t.slot, err = b.slot.View(h.shape, taken, t.Head.Len(), t.Token.Len()); err != nil {
 				return
 			}
 			taken += h.shape.SlotBytes(t.Head.Len(), t.Token.Len())
-			h.fetch(place, h.held(t))
-			t.past = []kernels.KV{place}
+			h.fetch(stream, t)
+			t.past = []kernels.KV{t.slot}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	h.copyIn.Record(b.slot.Filled)
+	stream.Record(b.slot.Filled)
 	h.moved.In.Add(bytes)
 	return emit(Fetched{b})
 }
@@ -72,13 +97,11 @@ func (h *HeadLoop) held(t *tile) []kernels.KV {
 	return sequence.View(t.Layer, t.Head.From, t.Head.To, t.Token.From, t.Token.To)
 }
 
-// fetch enqueues the copies of keys and values to one place.
-func (h *HeadLoop) fetch(place kernels.KV, sources []kernels.KV) {
+// fetch enqueues the copies of a tile's past to its slot.
+func (h *HeadLoop) fetch(on kernels.Stream, t *tile) {
 	at := 0
-	for _, src := range sources {
-		dst := place.TokenRange(at, at+src.Tokens)
-		h.dev.CopyIn(h.copyIn, dst.Keys(), src.Keys())
-		h.dev.CopyIn(h.copyIn, dst.Values(), src.Values())
-		at += src.Tokens
+	for _, from := range h.held(t) {
+		h.move(h.dev.CopyIn, on, t.slot.TokenRange(at, at+from.Tokens), from)
+		at += from.Tokens
 	}
 }

@@ -115,22 +115,31 @@ func covers(pattern, path string) bool {
 }
 
 // cacheReachesDevice refuses a cache on the host without a ring to bring it
-// to the device.
-func cacheReachesDevice(entries []config.Entry) config.Problems {
+// to the device, and options of such copies for a cache that is never copied.
+func cacheReachesDevice(entries []config.Entry) (all config.Problems) {
 	var prefetch, offload *config.Entry
-	slots, onHost := false, false
+	var copies *prefetchOptions
+	onHost := false
 	for i, e := range entries {
 		switch o := e.Options.(type) {
 		case *prefetchOptions:
-			prefetch, slots = &entries[i], !o.Slots.Is("none")
+			prefetch, copies = &entries[i], o
 		case *offloadOptions:
 			offload, onHost = &entries[i], o.To == "host"
 		}
 	}
-	if prefetch == nil || offload == nil || slots || !onHost {
+	if prefetch == nil || offload == nil {
 		return nil
 	}
-	return config.Problems{prefetch.Problem("slots", fmt.Sprintf(
-		"%q has no slots, and %q keeps the cache on the host", prefetch.ID, offload.ID),
-		fmt.Sprintf("slots: 2 here, or to: device in %q", offload.ID))}
+	switch none := copies.Slots.Is("none"); {
+	case onHost && none:
+		all = append(all, prefetch.Problem("slots", fmt.Sprintf(
+			"%q has no slots, and %q keeps the cache on the host", prefetch.ID, offload.ID),
+			fmt.Sprintf("slots: 2 here, or to: device in %q", offload.ID)))
+	case !onHost && !none:
+		for _, bad := range copies.without("is for a cache on the host", fmt.Sprintf("to: host in %q", offload.ID)) {
+			all = append(all, prefetch.Problem(bad.Option, fmt.Sprintf("option %q %s", bad.Option, bad.What), bad.Want))
+		}
+	}
+	return all
 }

@@ -157,6 +157,9 @@ func (d *Device) InUse() int64 { return 0 }
 // Host is Go's own memory.
 func (d *Device) Host() memory.Allocator { return memory.DefaultAllocator }
 
+// Pageable is the same: nothing is pinned here.
+func (d *Device) Pageable() memory.Allocator { return d.Host() }
+
 // Prepare sizes the scratch.
 func (d *Device) Prepare(w kernels.Workload) error {
 	d.computing.Lock()

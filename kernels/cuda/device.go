@@ -28,7 +28,8 @@ type Device struct {
 	functions functions
 	prefill   map[int]tiling // by head dimension
 	ledger    *kernels.Ledger
-	host      *pinned
+	host      *hostMemory
+	pageable  *hostMemory
 	failed    atomic.Pointer[error]
 	epoch     *driver.Event // when the device was opened
 	work      workspace
@@ -51,8 +52,11 @@ func Open(budget int64, ordinal int) (kernels.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := &pinned{context: context, sizes: map[unsafe.Pointer]int{}}
-	d := &Device{context: context, ledger: kernels.NewLedger(budget), host: host, staging: staging{context: context, pinned: host}}
+	host := newHostMemory(context)
+	d := &Device{
+		context: context, ledger: kernels.NewLedger(budget), host: host, pageable: newHostMemory(nil),
+		staging: staging{context: context, pinned: host},
+	}
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -160,6 +164,9 @@ func (d *Device) InUse() int64 {
 
 // Host is pinned memory.
 func (d *Device) Host() memory.Allocator { return d.host }
+
+// Pageable is the same memory, but for the pinning.
+func (d *Device) Pageable() memory.Allocator { return d.pageable }
 
 // Alloc counts and takes memory.
 func (d *Device) Alloc(bytes int64, purpose kernels.Purpose, what string) (kernels.Buffer, error) {

@@ -12,21 +12,25 @@ import (
 	"headinfer/kernels/cuda/driver"
 )
 
-// pinned is an Arrow allocator of host memory that copies reach at full speed:
-// mapped with large pages, touched by several threads, and registered
-// (docs/decisions.md has the figures). Meant for large pieces (see
-// transfer.Slabs).
-type pinned struct {
-	context *driver.Context
+// hostMemory is an Arrow allocator of host memory, mapped with large pages and
+// touched by several threads. What has a context is registered with it, so that
+// copies reach it at full speed (docs/decisions.md has the figures). Meant for large
+// pieces (see transfer.Slabs).
+type hostMemory struct {
+	context *driver.Context // nil: nothing is pinned
 	mu      sync.Mutex
 	sizes   map[unsafe.Pointer]int // bytes mapped
 }
 
+func newHostMemory(context *driver.Context) *hostMemory {
+	return &hostMemory{context: context, sizes: map[unsafe.Pointer]int{}}
+}
+
 const pageBytes = 4096
 
-// Allocate returns size pinned bytes. As Arrow's interface has it, it panics
+// Allocate returns size bytes. As Arrow's interface has it, it panics
 // when there are none.
-func (p *pinned) Allocate(size int) []byte {
+func (m *hostMemory) Allocate(size int) []byte {
 	if size == 0 {
 		return nil
 	}
@@ -39,13 +43,15 @@ func (p *pinned) Allocate(size int) []byte {
 	// that has none to give just goes on without.
 	_ = unix.Madvise(data, unix.MADV_HUGEPAGE)
 	touch(data)
-	if err := p.context.HostRegister(data); err != nil {
-		_ = unix.Munmap(data)
-		panic(err)
+	if m.context != nil {
+		if err := m.context.HostRegister(data); err != nil {
+			_ = unix.Munmap(data)
+			panic(err)
+		}
 	}
-	p.mu.Lock()
-	p.sizes[unsafe.Pointer(unsafe.SliceData(data))] = mapped
-	p.mu.Unlock()
+	m.mu.Lock()
+	m.sizes[unsafe.Pointer(unsafe.SliceData(data))] = mapped
+	m.mu.Unlock()
 	return data[:size]
 }
 
@@ -67,26 +73,26 @@ func touch(data []byte) {
 }
 
 // Reallocate returns size bytes that begin with b's, and frees b.
-func (p *pinned) Reallocate(size int, b []byte) []byte {
-	grown := p.Allocate(size)
+func (m *hostMemory) Reallocate(size int, b []byte) []byte {
+	grown := m.Allocate(size)
 	copy(grown, b)
-	p.Free(b)
+	m.Free(b)
 	return grown
 }
 
 // Free gives a slice of Allocate back.
-func (p *pinned) Free(b []byte) {
+func (m *hostMemory) Free(b []byte) {
 	if cap(b) == 0 {
 		return
 	}
 	start := unsafe.Pointer(unsafe.SliceData(b))
-	p.mu.Lock()
-	mapped := p.sizes[start]
-	delete(p.sizes, start)
-	p.mu.Unlock()
+	m.mu.Lock()
+	mapped := m.sizes[start]
+	delete(m.sizes, start)
+	m.mu.Unlock()
 	data := unsafe.Slice((*byte)(start), mapped)
 	// After a fault the context can unpin nothing; the process ends soon.
-	if err := p.context.HostUnregister(data); err == nil {
+	if m.context == nil || m.context.HostUnregister(data) == nil {
 		_ = unix.Munmap(data)
 	}
 }

@@ -21,7 +21,7 @@ func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"Embed": testEmbed, "RMSNorm": testRMSNorm, "Linear": testLinear, "Linears": testLinears, "Rotary": testRotary,
 		"GLU": testGLU, "Convert": testConvert, "Attention": testAttention, "AttentionMasks": testMasks,
-		"AttentionLists": testAttentionLists, "Merge": testMerge, "Copies": testCopies, "Scatter": testScatter,
+		"AttentionLists": testAttentionLists, "Merge": testMerge, "Copies": testCopies, "Pageable": testPageable, "Scatter": testScatter,
 		"KVCodes": testKVCodes, "AttentionMass": testAttentionMass,
 		"Random": testRandom, "RandomEnds": testRandomEnds, "RandomMoments": testRandomMoments, "NewWeight": testNewWeight,
 		"StreamsAndEvents": testStreams, "Budget": testBudget, "Failure": testFailure,

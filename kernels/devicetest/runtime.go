@@ -104,6 +104,30 @@ func testStreams(t *testing.T, b *bench) {
 	}
 }
 
+// testPageable brings numbers to the device and back through memory that nobody pins.
+func testPageable(t *testing.T, b *bench) {
+	const n = 100_003
+	x := b.normal(n)
+	var host [2][]float32
+	for i := range host {
+		raw := b.dev.Pageable().Allocate(4 * n)
+		defer b.dev.Pageable().Free(raw)
+		host[i] = unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(raw))), n)
+	}
+	there := b.floats(1, n)
+	copy(host[0], x)
+	b.dev.CopyIn(b.stream, there, hostMatrix(host[0], 1, n))
+	b.dev.CopyOut(b.stream, hostMatrix(host[1], 1, n), there)
+	if err := b.stream.Synchronize(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range x {
+		if host[1][i] != x[i] {
+			t.Fatalf("element %d came back as %g, was %g", i, host[1][i], x[i])
+		}
+	}
+}
+
 func testBudget(t *testing.T, b *bench) {
 	left := b.dev.Ledger().Left()
 	buffer, err := b.dev.Alloc(left, kernels.KVCache, "all of it")
