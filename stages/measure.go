@@ -26,6 +26,7 @@ func (e *Engine) Method(chunk int) plan.Method {
 	if e.loop.ring != nil {
 		m.Slots = e.loop.ring.Slots()
 	}
+	m.TakeTurns, m.WithinLayer, m.WriteWhole = e.loop.pace.alone, e.loop.pace.within, e.loop.whole
 	return m
 }
 

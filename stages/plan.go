@@ -30,7 +30,7 @@ func PlanMethod(p *config.Pipeline, m plan.Model) (PlannedMethod, error) {
 		var err error
 		switch o := entry.Options.(type) {
 		case *prefetchOptions:
-			how.Slots = o.Slots.N
+			how.Slots, how.TakeTurns, how.WithinLayer = o.Slots.N, !o.Overlap, !o.Overlap || o.Ahead == "layer"
 		case *attentionOptions:
 			err = o.plan(&how, m)
 		case *offloadOptions:
@@ -65,7 +65,7 @@ func (o *attentionOptions) plan(how *PlannedMethod, m plan.Model) error {
 
 // plan adds what offload's options say.
 func (o *offloadOptions) plan(how *PlannedMethod, m plan.Model) error {
-	how.OnHost = o.To == "host"
+	how.OnHost, how.WriteWhole = o.To == "host", o.Write == "whole"
 	if e, ok := encodings[o.DType]; ok {
 		how.Lossy, how.Bits, how.ScaleGroup = true, e.bits, int(o.ScaleGroup)
 		if m.HeadDim%how.ScaleGroup != 0 {

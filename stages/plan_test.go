@@ -25,6 +25,7 @@ func TestPlanMethod(t *testing.T) {
 		{"adaptive", nil}, {"adaptive", []string{"heads.attention.span=auto", "heads.prefetch.slots=3"}}, {"tiled", nil}, {"int8", nil}, {"int4", []string{"heads.offload.scale_group=32"}},
 		{"h2o", nil}, {"streaming-llm", nil}, {"streaming-llm", []string{"heads.attention.group=1", "heads.attention.streaming_heads=" + heads}},
 		{"adaptive", []string{"documents.chunked-prefill.chunk=100"}}, {"int8", []string{"heads.offload.to=device", "heads.prefetch.slots=none"}},
+		{"headinfer-1", []string{"heads.prefetch.overlap=false"}}, {"adaptive", []string{"heads.prefetch.ahead=layer", "heads.offload.write=whole"}},
 	} {
 		p := load(t, c.method, c.sets...)
 		e, err := tryEngine(t, p, "random:tiny")
