@@ -144,6 +144,11 @@ func LoadFile(path string, v Vocabulary, sets []string) (*Pipeline, error) {
 // in the middle; the last one for an option wins. env looks up a variable; nil means that none is set.
 // The error is [Problems] with everything that is wrong; the Pipeline is nil then.
 func Load(file string, src []byte, v Vocabulary, sets []string, env func(string) (string, bool)) (*Pipeline, error) {
+	return LoadWith(file, src, v, nil, sets, env)
+}
+
+// LoadWith is [Load] with overrides from another file, over which sets win.
+func LoadWith(file string, src []byte, v Vocabulary, overrides []Override, sets []string, env func(string) (string, bool)) (*Pipeline, error) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
@@ -152,22 +157,22 @@ func Load(file string, src []byte, v Vocabulary, sets []string, env func(string)
 		return nil, problems
 	}
 	l := &loader{file: file, v: v, env: env, problems: problems}
-	pipeline := l.load(root, sets)
+	pipeline := l.load(root, overrides, sets)
 	if len(l.problems) > 0 {
 		l.problems.Sort()
-		// Among overrides, the command line's order: they are found a stage at a time.
-		overrides := l.problems
-		for len(overrides) > 0 && overrides[0].Line > 0 {
-			overrides = overrides[1:]
+		// Among sets, the command line's order: they are found a stage at a time.
+		last := l.problems
+		for len(last) > 0 && last[0].Line > 0 {
+			last = last[1:]
 		}
 		rank := func(p Problem) int { return slices.Index(sets, strings.TrimPrefix(p.File, setPrefix)) }
-		slices.SortStableFunc(overrides, func(a, b Problem) int { return cmp.Compare(rank(a), rank(b)) })
+		slices.SortStableFunc(last, func(a, b Problem) int { return cmp.Compare(rank(a), rank(b)) })
 		return nil, l.problems
 	}
 	return pipeline, nil
 }
 
-func (l *loader) load(root *node, sets []string) *Pipeline {
+func (l *loader) load(root *node, overrides []Override, sets []string) *Pipeline {
 	if root.kind == unusable {
 		return nil
 	}
@@ -188,6 +193,9 @@ func (l *loader) load(root *node, sets []string) *Pipeline {
 		l.add(root.at, "the file names no stage", "a list of stages under documents, heads or both", "")
 	}
 	top := map[string]*node{keyModel: root.get(keyModel), keyDevice: root.get(keyDevice)}
+	for _, o := range overrides {
+		l.apply(o, top, drafts)
+	}
 	l.applySets(sets, top, drafts)
 
 	pipeline := &Pipeline{File: l.file, places: map[string]place{}}

@@ -33,8 +33,7 @@ func inlineValue(label, text string, env func(string) (string, bool)) (*node, Pr
 // isNull reports whether YAML reads the unquoted text as no value.
 func isNull(text string) bool { return text == "" || text == "~" || strings.EqualFold(text, "null") }
 
-// applySets overlays the overrides, in order: the last of two for one option wins. model and device are the file's
-// mappings, which may be nil; the result is new ones. Entries are changed in place.
+// applySets overlays the overrides of a command line, in order: the last of two for one option wins.
 func (l *loader) applySets(sets []string, top map[string]*node, drafts map[Level][]*draft) {
 	for _, set := range sets {
 		at := place{file: setPrefix + set}
@@ -49,20 +48,27 @@ func (l *loader) applySets(sets []string, top map[string]*node, drafts map[Level
 		if value == nil {
 			continue
 		}
-		switch level := Level(words[0]); {
-		case words[0] == keyModel || words[0] == keyDevice:
-			if len(words) != 2 && len(words) != 3 {
-				l.add(at, fmt.Sprintf("%q names no option", path), setForm, "")
-				continue
-			}
-			if n := top[words[0]]; n == nil || n.kind == nothing || n.kind == mapping {
-				top[words[0]] = overlay(n, words[1:], value)
-			}
-		case level == Documents || level == Heads:
-			l.setEntry(at, path, words, value, drafts[level])
-		default:
-			l.add(at, fmt.Sprintf("unknown level %q", clip(words[0])), oneOf(topKeys), Nearest(words[0], topKeys))
+		l.apply(Override{path: path, at: at, value: value}, top, drafts)
+	}
+}
+
+// apply overlays one override. model and device, in top, are the file's mappings, which may be nil; they get new ones.
+// Entries are changed in place.
+func (l *loader) apply(o Override, top map[string]*node, drafts map[Level][]*draft) {
+	words := strings.Split(strings.TrimSpace(o.path), ".")
+	switch level := Level(words[0]); {
+	case words[0] == keyModel || words[0] == keyDevice:
+		if len(words) != 2 && len(words) != 3 {
+			l.add(o.at, fmt.Sprintf("%q names no option", clip(o.path)), o.form(), "")
+			return
 		}
+		if n := top[words[0]]; n == nil || n.kind == nothing || n.kind == mapping {
+			top[words[0]] = overlay(n, words[1:], o)
+		}
+	case level == Documents || level == Heads:
+		l.setEntry(o, words, drafts[level])
+	default:
+		l.add(o.at, fmt.Sprintf("unknown level %q", clip(words[0])), oneOf(topKeys), Nearest(words[0], topKeys))
 	}
 }
 
@@ -71,14 +77,22 @@ const setPrefix = "--set "
 
 const setForm = "--set heads.ID.OPTION=VALUE, documents.ID.OPTION=VALUE, device.OPTION=VALUE or model.OPTION=VALUE"
 
+// form says how the path of an override is written.
+func (o Override) form() string {
+	if o.at.Line == 0 {
+		return setForm
+	}
+	return "heads.ID.OPTION, documents.ID.OPTION, device.OPTION or model.OPTION"
+}
+
 // setEntry overrides an option of the stage whose id is the path's second word.
-func (l *loader) setEntry(at place, path string, words []string, value *node, drafts []*draft) {
+func (l *loader) setEntry(o Override, words []string, drafts []*draft) {
 	if len(words) != 3 && len(words) != 4 {
-		l.add(at, fmt.Sprintf("%q names no option of a stage", path), setForm, "")
+		l.add(o.at, fmt.Sprintf("%q names no option of a stage", clip(o.path)), o.form(), "")
 		return
 	}
 	if words[2] == keyID {
-		l.add(at, "an id cannot be overridden", "an option's name: ids are what overrides go by", "")
+		l.add(o.at, "an id cannot be overridden", "an option's name: ids are what overrides go by", "")
 		return
 	}
 	ids := make([]string, len(drafts))
@@ -87,22 +101,23 @@ func (l *loader) setEntry(at place, path string, words []string, value *node, dr
 	}
 	i := slices.Index(ids, words[1])
 	if i < 0 {
-		l.add(at, fmt.Sprintf("no stage in %s has the id %q", words[0], clip(words[1])), oneOf(ids), Nearest(words[1], ids))
+		l.add(o.at, fmt.Sprintf("no stage in %s has the id %q", words[0], clip(words[1])), oneOf(ids), Nearest(words[1], ids))
 		return
 	}
 	if n := drafts[i].options; n == nil || n.kind == nothing || n.kind == mapping {
-		drafts[i].options = overlay(n, words[2:], value)
+		drafts[i].options = overlay(n, words[2:], o)
 	}
 }
 
 // overlay returns the mapping with the value at the path of one or two keys replaced.
-func overlay(n *node, path []string, value *node) *node {
+func overlay(n *node, path []string, o Override) *node {
+	value := o.value
 	if len(path) == 2 {
 		inner := n.get(path[0])
 		if inner != nil && inner.kind != mapping {
 			inner = nil
 		}
-		value = inner.with(path[1], value)
+		value = inner.with(pair{path[1], o.at, value})
 	}
-	return n.with(path[0], value)
+	return n.with(pair{path[0], o.at, value})
 }

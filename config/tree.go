@@ -68,18 +68,18 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
-// with returns a copy of the mapping with one value replaced or added. A nil or empty value counts as an empty mapping.
-func (n *node) with(key string, value *node) *node {
-	result := &node{kind: mapping, at: value.at}
+// with returns a copy of the mapping with one pair replaced or added. A nil or empty value counts as an empty mapping.
+func (n *node) with(added pair) *node {
+	result := &node{kind: mapping, at: added.at}
 	if n != nil {
 		result.at = n.at
 		for _, p := range n.pairs {
-			if p.key != key {
+			if p.key != added.key {
 				result.pairs = append(result.pairs, p)
 			}
 		}
 	}
-	result.pairs = append(result.pairs, pair{key, value.at, value})
+	result.pairs = append(result.pairs, added)
 	return result
 }
 

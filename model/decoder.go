@@ -100,6 +100,9 @@ func NewDecoder(c *Checkpoint, dev kernels.Device, heads Heads, line *transfer.T
 	return d, nil
 }
 
+// Attach gives a decoder that no pass is running on another head loop, and a time line.
+func (d *Decoder) Attach(heads Heads, line *transfer.Timeline) { d.heads, d.line = heads, line }
+
 // Compute is the stream that the decoder enqueues on.
 func (d *Decoder) Compute() kernels.Stream { return d.compute }
 

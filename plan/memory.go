@@ -39,6 +39,9 @@ type Method struct {
 	// tile is copied before its layer's queries are there; each tile that came is written
 	// back as a whole.
 	TakeTurns, WithinLayer, WriteWhole bool
+	// Pageable says that the cache's host memory is not pinned: its copies go at a rate
+	// that no Rates have, and times are not predicted.
+	Pageable bool
 	// FreshHost says that the cache's host memory is taken (and pinned) as the text is
 	// read, and is not there from an earlier one.
 	FreshHost bool

@@ -94,6 +94,13 @@ func (e *HeadsError) Unwrap() error { return e.Err }
 // NewEngine puts the checkpoint on the device and starts its head loop. The
 // engine owns neither. What it returns is a *HeadsError, or a failure.
 func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Engine, error) {
+	return newEngine(c, dev, opt, func(e *Engine) (*model.Decoder, error) {
+		return model.NewDecoder(c, dev, e.loop, e.timeline)
+	})
+}
+
+// newEngine is NewEngine with a decoder, which it asks for once there is a head loop.
+func newEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions, decoder func(*Engine) (*model.Decoder, error)) (*Engine, error) {
 	e := &Engine{
 		Checkpoint: c, Device: dev,
 		timeline: transfer.NewTimeline(dev, opt.KeepSpans),
@@ -111,7 +118,7 @@ func NewEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions) (*Eng
 	if err != nil {
 		return nil, &HeadsError{err}
 	}
-	if e.decoder, err = model.NewDecoder(c, dev, e.loop, e.timeline); err != nil {
+	if e.decoder, err = decoder(e); err != nil {
 		return nil, errors.Join(e.explain(err), e.loop.Close())
 	}
 	e.choose()

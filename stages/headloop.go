@@ -41,6 +41,7 @@ type HeadLoop struct {
 
 	copyIn, copyOut kernels.Stream
 	moved           Moved
+	lent            bool // host is that of a Loaded
 
 	run     *graph.Run
 	stop    context.CancelCauseFunc
@@ -155,7 +156,9 @@ func (h *HeadLoop) Close() error {
 		err = errors.Join(h.failure, h.copyIn.Synchronize(), h.copyOut.Synchronize())
 	}
 	h.trim()
-	h.host.Close()
+	if !h.lent {
+		h.host.Close()
+	}
 	return err
 }
 

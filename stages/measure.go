@@ -27,6 +27,7 @@ func (e *Engine) Method(chunk int) plan.Method {
 		m.Slots = e.loop.ring.Slots()
 	}
 	m.TakeTurns, m.WithinLayer, m.WriteWhole = e.loop.pace.alone, e.loop.pace.within, e.loop.whole
+	m.Pageable = e.loop.pageable
 	return m
 }
 
@@ -44,4 +45,12 @@ func (e *Engine) Trim() {
 	defer e.passes.Unlock()
 	e.loop.trim()
 	e.decoder.Close()
+}
+
+// Least returns Method's tiles as small as they may get for the longest texts: with
+// adaptive grouping, of one KV head.
+func (e *Engine) Least(chunk int) plan.Method {
+	m := e.Method(chunk)
+	m.Group = e.loop.grouping.Choose(e.loop.shape.KVHeads, 1, 0)
+	return m
 }

@@ -65,7 +65,7 @@ func (o *attentionOptions) plan(how *PlannedMethod, m plan.Model) error {
 
 // plan adds what offload's options say.
 func (o *offloadOptions) plan(how *PlannedMethod, m plan.Model) error {
-	how.OnHost, how.WriteWhole = o.To == "host", o.Write == "whole"
+	how.OnHost, how.WriteWhole, how.Pageable = o.To == "host", o.Write == "whole", !o.Pinned
 	if e, ok := encodings[o.DType]; ok {
 		how.Lossy, how.Bits, how.ScaleGroup = true, e.bits, int(o.ScaleGroup)
 		if m.HeadDim%how.ScaleGroup != 0 {

@@ -11,6 +11,9 @@ import (
 // takes the last of it is killed, without a word.
 const hostReserve = 512 << 20
 
+// ForCaches returns how many bytes of a machine's free memory caches may take.
+func ForCaches(machine Host) int64 { return max(machine.Available-hostReserve, 0) }
+
 // ErrHostMemory is matched by every HostMemoryError.
 var ErrHostMemory = errors.New("host memory exceeded")
 

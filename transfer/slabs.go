@@ -27,6 +27,7 @@ const (
 type Slabs struct {
 	base   memory.Allocator
 	budget int64
+	spare  int64 // bytes of empty slabs that are kept
 
 	mu     sync.Mutex
 	change sync.Cond // all, busy or closed have changed
@@ -49,10 +50,14 @@ var _ memory.Allocator = (*Slabs)(nil)
 // NewSlabs returns an empty allocator over base with a budget in bytes; 0
 // means as much as the machine has free whenever more is needed.
 func NewSlabs(base memory.Allocator, budget int64) *Slabs {
-	s := &Slabs{base: base, budget: budget}
+	s := &Slabs{base: base, budget: budget, spare: spareBytes}
 	s.change.L = &s.mu
 	return s
 }
+
+// Keep makes the slabs keep up to so many bytes of empty ones, until something else
+// needs the room. It is to be called before the first Allocate.
+func (s *Slabs) Keep(bytes int64) { s.spare = bytes }
 
 // Allocate returns size bytes, aligned for vectors, of unspecified content. As
 // Arrow's interface has it, it panics when there are none: with a
@@ -108,7 +113,7 @@ func (s *Slabs) Ahead(size, count int) {
 			s.busy = true
 		}
 		if !slices.ContainsFunc(s.all, func(b *slab) bool { return b.used > 0 }) {
-			s.drop(spareBytes) // the text that this was for has gone
+			s.drop(s.spare) // the text that this was for has gone
 		}
 	}()
 }
@@ -205,6 +210,16 @@ func (s *Slabs) drop(keep int64) {
 	})
 }
 
+// IsLike reports whether other slabs come from the same allocator.
+func (s *Slabs) IsLike(other *Slabs) bool { return s.base == other.base }
+
+// Trim gives all empty slabs back.
+func (s *Slabs) Trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(0)
+}
+
 // Close gives the empty slabs back and ends the background work. Parts still
 // in use keep their slabs, which go back when they are freed.
 func (s *Slabs) Close() {
@@ -246,7 +261,7 @@ func (s *Slabs) Free(b []byte) {
 		if owner.used == 0 && s.closed {
 			s.drop(0)
 		} else if owner.used == 0 {
-			s.drop(spareBytes)
+			s.drop(s.spare)
 		}
 		return
 	}

@@ -136,3 +136,36 @@ func TestSlabsKeepToTheirBudget(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSlabsKeepWhatTheyAreTold keeps all of what a text has taken for the next, until
+// something else needs the room.
+func TestSlabsKeepWhatTheyAreTold(t *testing.T) {
+	base := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	slabs := NewSlabs(base, 4*slabBytes)
+	slabs.Keep(4 * slabBytes)
+	var parts [][]byte
+	for range 3 {
+		parts = append(parts, slabs.Allocate(slabBytes))
+	}
+	for _, p := range parts {
+		slabs.Free(p)
+	}
+	if held, used := slabs.Bytes(); held != 3*slabBytes || used != 0 {
+		t.Errorf("%d bytes are held and %d used", held, used)
+	}
+	// Larger than what is kept and what is left of the budget.
+	large := slabs.Allocate(2 * slabBytes)
+	if held, used := slabs.Bytes(); held != 2*slabBytes || used != 2*slabBytes {
+		t.Errorf("%d bytes are held and %d used", held, used)
+	}
+	slabs.Free(large)
+	slabs.Trim()
+	if held, _ := slabs.Bytes(); held != 0 {
+		t.Errorf("%d bytes are held after Trim", held)
+	}
+	if !slabs.IsLike(NewSlabs(base, 0)) || slabs.IsLike(NewSlabs(memory.DefaultAllocator, 0)) {
+		t.Error("IsLike is not about the allocator")
+	}
+	slabs.Close()
+	base.AssertSize(t, 0)
+}

@@ -34,6 +34,7 @@ type benchOptions struct {
 	limits    bool
 	asJSON    bool
 	tracePath string
+	longest   bool
 	curve     string // folder; empty: no curves
 	aboveText string // of --kv-fill-above
 
@@ -74,6 +75,10 @@ take too long.
 With --weights, every method is measured once for each encoding of a model's
 random weights, and a table beside says what a token reads of them.
 
+With --longest, nothing is timed: the longest context of every method is found, by
+doubling and then halving, with all memory that a text of that length takes, read as
+a prompt and decoded from; one pass and one token are computed in the end.
+
 Counts: 8k is 8000, 8Ki is 8192.
 
 Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
@@ -81,8 +86,16 @@ Methods: ` + strings.Join(pipelines.Names(), ", ") + `.
 Exit code: 0 if at least one row was measured, 1 if none was or the device
 failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 		Example: `  headinfer bench --model random:llama-3-8b --method headinfer-1,tiled --context 32Ki,128Ki --chunk 8Ki
-  headinfer bench --model random:llama-3-8b --method adaptive --device-memory 24GiB --curve out/curve`,
+  headinfer bench --model random:llama-3-8b --method adaptive --device-memory 24GiB --curve out/curve
+  headinfer bench --model random:llama-3-8b --method standard,layer-wise,headinfer-1 --device-memory 24GiB --longest`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if o.longest {
+				report, err := o.runLongest(c.Context(), args, c.Flags().Changed, c.ErrOrStderr())
+				if report == nil {
+					return err
+				}
+				return errors.Join(err, writeReport(c.OutOrStdout(), o.asJSON, report))
+			}
 			if c.Flags().Changed("curve") && o.curve == "" {
 				return usage(errors.New("--curve: no folder; name one that the drawing is written to, such as out/curve"))
 			}
@@ -126,6 +139,7 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 	f.BoolVar(&o.fill, "kv-fill", false, "fill the cache with random keys and values instead of reading a prompt: decode figures only")
 	f.StringVar(&o.aboveText, "kv-fill-above", "", "do as with --kv-fill at contexts of more tokens than this")
 	f.StringVar(&o.curve, "curve", "", "draw the times against the context into this folder")
+	f.BoolVar(&o.longest, "longest", false, "find the longest context of each method instead of timing")
 	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for the limits")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.StringVar(&o.tracePath, "trace", "", "write a trace of all rows to this file (JSON, for ui.perfetto.dev)")

@@ -33,22 +33,31 @@ const plainPrompt = `"{{.Text}}\n\nQuestion: {{.Question}}\nAnswer:"`
 // loadTasks reads a method for every task, which differ in the tokens of an
 // answer. What the user set counts for more.
 func (o *evalOptions) loadTasks(name string, chat bool) (evalMethod, error) {
+	m := evalMethod{name: name}
+	err := o.fitTasks(&m, chat, func(sets []string) (*pipeline, error) {
+		with := overrides{sets: append(sets, o.sets...), device: o.device}
+		return with.loadMethod(name)
+	})
+	return m, err
+}
+
+// fitTasks makes a method ask every task; load reads its pipeline with some options set.
+func (o *evalOptions) fitTasks(m *evalMethod, chat bool, load func(sets []string) (*pipeline, error)) error {
 	registry, err := stages.Registry()
 	if err != nil {
-		return evalMethod{}, err
+		return err
 	}
-	m := evalMethod{name: name, tasks: map[string]*graph.Graph{}}
+	m.tasks = map[string]*graph.Graph{}
 	for _, t := range o.tasks {
 		sets := []string{fmt.Sprintf("documents.decode.max_tokens=%d", t.AnswerTokens)}
 		if !chat {
 			sets = append(sets, "documents.tokenize.chat=false", "documents.tokenize.prompt="+plainPrompt)
 		}
-		with := overrides{sets: append(sets, o.sets...), device: o.device}
-		if m.pipeline, err = with.loadMethod(name); err != nil {
-			return m, err
+		if m.pipeline, err = load(sets); err != nil {
+			return err
 		}
 		if m.tasks[t.Name], err = between[*stages.Answer](registry, m.Pipeline); err != nil {
-			return m, err
+			return err
 		}
 	}
 	for _, e := range m.Heads {
@@ -56,7 +65,7 @@ func (o *evalOptions) loadTasks(name string, chat bool) (evalMethod, error) {
 			m.lossy = append(m.lossy, e.Stage+": "+spec.Lossy)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // between returns the stages of a pipeline that lead from a document to an Out.

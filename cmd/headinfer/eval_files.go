@@ -58,6 +58,9 @@ func createEvalOutput(dir string) (*evalOutput, error) {
 	return o, nil
 }
 
+// discardedEval takes answers that only their scores are wanted of.
+func discardedEval() *evalOutput { return &evalOutput{lines: json.NewEncoder(io.Discard)} }
+
 // add writes an answer, whole, at once: an interrupt loses none.
 func (o *evalOutput) add(r evalRecord) error {
 	if err := o.line(r); err != nil {

@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newStatus(), newSubmit(), newWork(), newGenerate(), newLint(), newGraph(), newStages(), newPlan(), newBench(), newEval(), newModels(), newKV(), newPull(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newStatus(), newSubmit(), newWork(), newGenerate(), newLint(), newGraph(), newStages(), newPlan(), newBench(), newAblate(), newEval(), newModels(), newKV(), newPull(), newDoctor(), newVersion())
 	return root
 }
 

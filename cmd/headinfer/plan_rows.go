@@ -151,7 +151,7 @@ func (machine planMachine) row(name string, m plan.Model, planned stages.Planned
 	if room.Both > 0 {
 		r.Short = max(r.Short, use.Device()+use.HostKV-room.Both)
 	}
-	if machine.Rates == nil {
+	if machine.Rates == nil || how.Pageable {
 		return r
 	}
 	how.FreshHost = true // as for the first text of a run
