@@ -62,6 +62,87 @@ func (a axis) ticks(room float64, text func(float64) string) (all []tick) {
 	}
 }
 
+// plot is where axes are: from the upper left corner to the lower right one.
+type plot struct{ x0, y0, x1, y1 float64 }
+
+// decades draws the lines of two axes and what they say.
+func (p plot) decades(d *drawing, x, y axis, across, up func(float64) string) {
+	ink := func(t tick) ink {
+		if t.decade {
+			return decadeInk
+		}
+		return gridInk
+	}
+	end := math.Inf(-1) // of the text before
+	for _, t := range x.ticks(wideDecade, across) {
+		at := x.at(t.value)
+		d.rule(place{at, p.y0}, place{at, p.y1}, ink(t))
+		if half := roomFor(t.text, smallSize, false) / 2; t.text != "" && at-half > end+4 {
+			d.note(at, p.y1+15, centre, t.text)
+			end = at + half
+		}
+	}
+	end = math.Inf(1)
+	for _, t := range y.ticks(highDecade, up) {
+		at := y.at(t.value)
+		d.rule(place{p.x0, at}, place{p.x1, at}, ink(t))
+		if t.text != "" && at+smallSize < end {
+			d.note(p.x0-8, at, right, t.text)
+			end = at
+		}
+	}
+	d.lines = append(d.lines, line{through: []place{{p.x0, p.y0}, {p.x0, p.y1}, {p.x1, p.y1}}, width: 1.5, ink: black})
+}
+
+// even returns a step of 1, 2 or 5 times a power of ten of which there are about n up
+// to a value.
+func even(most float64, n int) float64 {
+	if most <= 0 {
+		return 1
+	}
+	step := math.Pow(10, math.Floor(math.Log10(most/float64(n))))
+	for _, times := range []float64{1, 2, 5, 10} {
+		if most/(times*step) <= float64(n) {
+			return times * step
+		}
+	}
+	return 10 * step
+}
+
+// rounded leaves a value three digits, for texts.
+func rounded(v float64) float64 {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
+	if err != nil {
+		return v
+	}
+	return r
+}
+
+// plain writes a value to three digits, those before the point in threes from 10,000 on.
+func plain(v float64) string {
+	text := strconv.FormatFloat(rounded(v), 'f', -1, 64)
+	if math.Abs(v) < 1e4 {
+		return text
+	}
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// scaled writes a value with the prefix of its size: 2.05e12 is 2.05 T.
+func scaled(v float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e15, " P"}, {1e12, " T"}, {1e9, " G"}, {1e6, " M"}, {1e3, " k"}} {
+		if rounded(v) >= unit.size {
+			return plain(v/unit.size) + unit.name
+		}
+	}
+	return plain(v) + " "
+}
+
 // Seconds writes a time as people say it: 0.02 is 20 ms, 0.0005 is 0.5 ms.
 func Seconds(s float64) string {
 	if s < 1 {

@@ -2,7 +2,6 @@ package eval
 
 import (
 	"fmt"
-	"image/color"
 	"io"
 	"math"
 	"slices"
@@ -13,6 +12,7 @@ import (
 type Curves struct {
 	Title, Note string
 	Panels      []Panel
+	frame
 }
 
 // Panel is what is drawn on the same axes.
@@ -31,28 +31,20 @@ type Series struct {
 // Point is the seconds at a context of some tokens.
 type Point struct{ Tokens, Seconds float64 }
 
-// Sizes of the drawing, in pixels.
+// Sizes of panels on axes of decades, in pixels.
 const (
-	curvesWidth   = 1280
-	curvesTop     = 108 // above the axes: titles
-	curvesHeight  = 480 // of the axes
-	curvesLeft    = 104 // beside a panel's axes: what they say
-	curvesGap     = 24  // to its right
-	curvesBottom  = 72  // below the axes: what they say, and the space before the legend
-	legendRow     = 24
-	legendSample  = 44 // of a line in the legend
-	legendPadding = 12
+	axesHeight = 380
+	axesNarrow = 260 // their height on a narrow picture
+	axesLeft   = 64  // beside them: what they say
+	axesRight  = 24
+	axesTop    = 34  // above them: a panel's title
+	axesBottom = 58  // below them: what they say
+	wideDecade = 150 // in which 1, 2 and 5 are written
+	highDecade = 90
 )
 
-var (
-	gridInk   = color.RGBA{228, 228, 228, 255}
-	decadeInk = color.RGBA{170, 170, 170, 255}
-	limitInk  = color.RGBA{90, 90, 90, 255}
-	// Told apart without seeing red or green (Okabe and Ito), and by marks in grey.
-	inks = []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {160, 70, 135, 255}, {190, 135, 0, 255}, {70, 150, 200, 255}, {60, 60, 60, 255}}
-	// limitDashes are those of limits in turn.
-	limitDashes = [][2]float64{{9, 5}, {2.5, 4}, {16, 4}, {5, 9}}
-)
+// limitDashes are those of limits in turn.
+var limitDashes = [][2]float64{{9, 5}, {2.5, 4}, {16, 4}, {5, 9}}
 
 // check refuses what cannot be drawn: nothing, and what has no logarithm.
 func (c Curves) check() error {
@@ -81,33 +73,33 @@ func (c Curves) check() error {
 // SVG writes the curves as a drawing that a browser shows; it refers to nothing outside itself.
 func (c Curves) SVG(w io.Writer) error { return c.write(w, (*drawing).svg) }
 
-// PNG writes the curves as an image, 1280 pixels wide, in letters of its own.
+// PNG writes the curves as an image.
 func (c Curves) PNG(w io.Writer) error { return c.write(w, (*drawing).png) }
 
+// Narrow returns the curves with their panels one below the other.
+func (c Curves) Narrow() Picture {
+	c.narrow = true
+	return c
+}
+
 func (c Curves) write(w io.Writer, as func(*drawing, io.Writer) error) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	if err := as(c.draw(), w); err != nil {
-		return fmt.Errorf("curves %q: %w", c.Title, err)
-	}
-	return nil
+	return write(w, fmt.Sprintf("curves %q", c.Title), c.check(), c.draw, as)
 }
 
 // draw lays the panels out.
 func (c Curves) draw() *drawing {
-	entries := 0
-	for _, p := range c.Panels {
-		entries = max(entries, len(p.Series))
-	}
-	d := &drawing{w: curvesWidth, h: curvesTop + curvesHeight + curvesBottom + entries*legendRow + legendPadding}
-	d.say(16, 22, left, clip(c.Title, curvesWidth-32))
-	d.say(16, 48, left, clip(c.Note, curvesWidth-32))
-	names := c.methods()
+	d := &drawing{w: c.width()}
+	top, names := d.head(c.Title, c.Note), c.methods()
+	d.h = top
 	for i, p := range c.Panels {
-		from, to := curvesWidth*i/len(c.Panels)+curvesLeft, curvesWidth*(i+1)/len(c.Panels)-curvesGap
-		p.draw(d, names, from, to)
+		if c.narrow {
+			d.h = p.draw(d, names, plot{axesLeft, d.h + axesTop, d.w - axesRight, d.h + axesTop + axesNarrow})
+			continue
+		}
+		from, to := d.w*float64(i)/float64(len(c.Panels))+axesLeft, d.w*float64(i+1)/float64(len(c.Panels))-axesRight
+		d.h = max(d.h, p.draw(d, names, plot{from, top + axesTop, to, top + axesTop + axesHeight}))
 	}
+	d.h += 8
 	return d
 }
 
@@ -124,66 +116,39 @@ func (c Curves) methods() (names []string) {
 	return names
 }
 
-func (d *drawing) say(x, y int, a align, text string) {
-	d.labels = append(d.labels, label{x, y, text, a, black})
-}
-
-// axes are those of a panel between two columns of pixels.
-func (p Panel) axes(from, to int) (x, y axis) {
+// axes are those of a panel.
+func (p Panel) axes(at plot) (x, y axis) {
 	var tokens, seconds []float64
 	for _, s := range p.Series {
 		for _, at := range s.Points {
 			tokens, seconds = append(tokens, at.Tokens), append(seconds, at.Seconds)
 		}
 	}
-	return newAxis(tokens, float64(from), float64(to)), newAxis(seconds, curvesTop+curvesHeight, curvesTop)
+	return newAxis(tokens, at.x0, at.x1), newAxis(seconds, at.y1, at.y0)
 }
 
-// draw adds a panel.
-func (p Panel) draw(d *drawing, names []string, from, to int) {
-	const (
-		bottom     = curvesTop + curvesHeight
-		wide, high = 200, 120 // of a decade in which 1, 2 and 5 are written
-	)
-	x, y := p.axes(from, to)
-	d.say((from+to)/2, curvesTop-24, centre, p.Title)
-	rule := func(a, b place, decade bool) {
-		ink := gridInk
-		if decade {
-			ink = decadeInk
-		}
-		d.lines = append(d.lines, line{through: []place{a, b}, width: 1, ink: ink})
-	}
-	for _, t := range x.ticks(wide, func(v float64) string { return Tokens(int(v)) }) {
-		at := math.Floor(x.at(t.value)) + 0.5 // in one row of pixels
-		rule(place{at, curvesTop}, place{at, bottom}, t.decade)
-		if t.text != "" {
-			d.say(int(math.Round(at)), bottom+16, centre, t.text)
-		}
-	}
-	for _, t := range y.ticks(high, Seconds) {
-		at := math.Floor(y.at(t.value)) + 0.5
-		rule(place{float64(from), at}, place{float64(to), at}, t.decade)
-		if t.text != "" {
-			d.say(from-8, int(math.Round(at)), right, t.text)
-		}
-	}
-	corner := []place{{float64(from), curvesTop}, {float64(from), bottom}, {float64(to), bottom}}
-	d.lines = append(d.lines, line{through: corner, width: 2, ink: black})
-	d.say((from+to)/2, bottom+42, centre, "context, tokens")
+// draw adds a panel, and returns where what follows begins.
+func (p Panel) draw(d *drawing, names []string, at plot) float64 {
+	x, y := p.axes(at)
+	d.labels = append(d.labels, label{at.x0, at.y0 - axesTop/2, p.Title, left, black, textSize, true})
+	at.decades(d, x, y, func(v float64) string { return Tokens(int(v)) }, Seconds)
+	d.note((at.x0+at.x1)/2, at.y1+40, centre, "context, tokens")
+	var entries []entry
 	limits := 0
-	for i, s := range p.Series {
+	for _, s := range p.Series {
 		look, shape := line{width: 2.5}, shape(0)
 		if s.Limit {
-			look = line{width: 2, dash: limitDashes[limits%len(limitDashes)], ink: limitInk}
+			look = line{width: 1.75, dash: limitDashes[limits%len(limitDashes)], ink: limitInk}
 			limits++
+			entries = append(entries, entry{name: s.Name, line: &look})
 		} else {
 			n := slices.Index(names, s.Name)
 			look.ink, shape = inks[n%len(inks)], shapeOf(n)
+			entries = append(entries, entry{name: s.Name, line: &look, mark: &mark{shape: shape, ink: look.ink}})
 		}
 		p.trace(d, s, look, shape, x, y)
-		s.legend(d, look, shape, from, to, bottom+curvesBottom+i*legendRow+legendRow/2)
 	}
+	return d.legend(at.x0-axesLeft+4, at.y1+axesBottom, at.x1-at.x0+axesLeft, entries)
 }
 
 // shapeOf returns the mark of the n-th method.
@@ -195,21 +160,11 @@ func (p Panel) trace(d *drawing, s Series, look line, shape shape, x, y axis) {
 		to := place{x.at(at.Tokens), y.at(at.Seconds)}
 		look.through = append(look.through, to)
 		if !s.Limit {
-			d.marks = append(d.marks, mark{to, shape, look.ink})
+			title := fmt.Sprintf("%s at %s tokens: %s", s.Name, Tokens(int(at.Tokens)), Seconds(rounded(at.Seconds)))
+			d.marks = append(d.marks, mark{to, shape, look.ink, title})
 		}
 	}
 	if len(look.through) > 1 {
 		d.lines = append(d.lines, look)
 	}
-}
-
-// legend says what a series looks like.
-func (s Series) legend(d *drawing, look line, shape shape, from, to, y int) {
-	middle := float64(y)
-	look.through = []place{{float64(from), middle}, {float64(from + legendSample), middle}}
-	d.lines = append(d.lines, look)
-	if !s.Limit {
-		d.marks = append(d.marks, mark{place{float64(from) + legendSample/2, middle}, shape, look.ink})
-	}
-	d.say(from+legendSample+10, y, left, clip(s.Name, to-from-legendSample-10))
 }

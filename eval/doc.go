@@ -8,5 +8,8 @@
 // built-in model was trained on. [Read] gives the samples of a file as it has them: no text is shortened or changed.
 //
 // [Score] compares an answer as the task's [Metric] says; [F1] as SQuAD does. Nothing here knows a model or a device.
-// [HeatMap] draws scores by depth and length as SVG and PNG, and [Curves] times against the length.
+//
+// A [Picture] draws figures as SVG and PNG, for a wide and a narrow screen: [HeatMap] scores by depth and length, [Curves]
+// times against the length, [Stacks] wholes and their parts, [Roofline] work against bytes, [Lanes] what ran when, and
+// [Flow] boxes and arrows. Package report makes a page of them.
 package eval

@@ -1,32 +1,61 @@
 package eval
 
 import (
-	"image/color"
-	"unicode/utf8"
+	"fmt"
+	"io"
+	"math"
 )
 
-// textSize is of letters, in SVG.
-const textSize = 14
+// A Picture draws itself. SVG refers to nothing outside itself, and PNG is an image on
+// white, of twice as many pixels as SVG has units. Narrow is the same picture laid out for a
+// telephone's screen. All three draw the same figures.
+type Picture interface {
+	SVG(w io.Writer) error
+	PNG(w io.Writer) error
+	Narrow() Picture
+}
 
-var (
-	paper = color.RGBA{255, 255, 255, 255}
-	black = color.RGBA{30, 30, 30, 255}
+// Widths of pictures, in pixels of SVG.
+const (
+	wideWidth   = 1040
+	narrowWidth = 360
 )
 
-// drawing is what SVG and PNG are made from: boxes, lines and marks over them, and
-// text over all. Measures are in pixels from the upper left corner.
+// frame is how wide a picture is.
+type frame struct{ narrow bool }
+
+func (f frame) width() float64 {
+	if f.narrow {
+		return narrowWidth
+	}
+	return wideWidth
+}
+
+// Sizes of letters.
+const (
+	textSize  = 13
+	titleSize = 15
+	smallSize = 12
+	lineOf    = 1.45 // the distance of lines, in sizes
+)
+
+// drawing is what SVG and PNG are made from: a grid, boxes, lines and marks over them,
+// and text over all. Measures are in pixels from the upper left corner.
 type drawing struct {
-	w, h   int
+	w, h   float64
+	grid   []line // under all else
 	boxes  []box
 	lines  []line
 	marks  []mark
 	labels []label
 }
 
-// box is a filled rectangle.
+// box is a filled rectangle, with an edge if that has ink.
 type box struct {
-	x, y, w, h int
-	fill       color.RGBA
+	x, y, w, h float64
+	fill, edge ink
+	round      float64 // radius of the corners
+	title      string  // what a pointer over it tells
 }
 
 // place is a point of a drawing.
@@ -37,14 +66,15 @@ type line struct {
 	through []place
 	width   float64
 	dash    [2]float64 // drawn and left out in turn; zero: drawn through
-	ink     color.RGBA
+	ink     ink
 }
 
 // mark is a filled shape around a place.
 type mark struct {
 	at    place
 	shape shape
-	ink   color.RGBA
+	ink   ink
+	title string // what a pointer over it tells
 }
 
 // shape is what a mark looks like.
@@ -78,10 +108,12 @@ func (s shape) corners(at place) []place {
 
 // label is a line of text whose middle line is y.
 type label struct {
-	x, y  int
+	x, y  float64
 	text  string
 	align align
-	ink   color.RGBA
+	ink   ink
+	size  float64
+	bold  bool
 }
 
 // align says which part of a label is at x.
@@ -93,15 +125,98 @@ const (
 	right
 )
 
-// widthOf returns the pixels that a text takes in an image; in SVG it takes less.
-func widthOf(text string) int { return (utf8.RuneCountInString(text)*glyphAdvance - 1) * pixel }
+// bounds returns the rectangle that a label takes.
+func (l label) bounds() (x0, y0, x1, y1 float64) {
+	w := widthOf(l.text, l.size, l.bold)
+	x := l.x - w*float64(l.align)/2
+	return x, l.y - l.size/2, x + w, l.y + l.size/2
+}
 
-// clip shortens a text to what fits in so many pixels.
-func clip(text string, width int) string {
-	const rest = "..."
-	most := (width/pixel + 1) / glyphAdvance
-	if utf8.RuneCountInString(text) <= most {
-		return text
+// say adds a label in the usual letters.
+func (d *drawing) say(x, y float64, a align, text string) {
+	d.labels = append(d.labels, label{x, y, text, a, black, textSize, false})
+}
+
+// note adds a label that is less than the others.
+func (d *drawing) note(x, y float64, a align, text string) {
+	d.labels = append(d.labels, label{x, y, text, a, quietInk, smallSize, false})
+}
+
+// rule adds a thin line to the grid, in one row of pixels if it is straight.
+func (d *drawing) rule(a, b place, i ink) {
+	sharp := func(v float64) float64 { return math.Floor(v) + 0.5 }
+	if a.x == b.x {
+		a.x, b.x = sharp(a.x), sharp(b.x)
 	}
-	return string([]rune(text)[:max(most-len(rest), 0)]) + rest
+	if a.y == b.y {
+		a.y, b.y = sharp(a.y), sharp(b.y)
+	}
+	d.grid = append(d.grid, line{through: []place{a, b}, width: 1, ink: i})
+}
+
+// head writes a picture's title and note, and returns where what follows begins.
+func (d *drawing) head(title, text string) float64 {
+	const margin = 4
+	y := 8.0
+	for _, l := range wrap(title, d.w-2*margin, titleSize, true) {
+		d.labels = append(d.labels, label{margin, y + titleSize*lineOf/2, l, left, black, titleSize, true})
+		y += titleSize * lineOf
+	}
+	for _, l := range wrap(text, d.w-2*margin, smallSize, false) {
+		d.note(margin, y+smallSize*lineOf/2, left, l)
+		y += smallSize * lineOf
+	}
+	return y + 8
+}
+
+// entry is a line of a legend.
+type entry struct {
+	name string
+	line *line // what stands before the name: a stroke,
+	mark *mark // a shape
+	fill *ink  // or a square
+}
+
+// legend writes entries side by side, as many as there is room for in a row, and
+// returns where what follows begins.
+func (d *drawing) legend(x, y, width float64, entries []entry) float64 {
+	const row, gap = 22, 16
+	at := x
+	for _, e := range entries {
+		sample := 18.0
+		if e.line != nil {
+			sample = 44
+		}
+		name := clip(e.name, width-sample, textSize)
+		if w := sample + roomFor(name, textSize, false); at > x && at+w > x+width {
+			at, y = x, y+row
+		}
+		middle := y + row/2
+		if e.line != nil {
+			l := *e.line
+			l.through = []place{{at, middle}, {at + sample - 8, middle}}
+			d.lines = append(d.lines, l)
+		}
+		if e.mark != nil {
+			d.marks = append(d.marks, mark{at: place{at + (sample-8)/2, middle}, shape: e.mark.shape, ink: e.mark.ink})
+		}
+		if e.fill != nil {
+			d.boxes = append(d.boxes, box{x: at, y: middle - 5, w: 11, h: 11, fill: *e.fill})
+		}
+		d.say(at+sample, middle, left, name)
+		at += sample + roomFor(name, textSize, false) + gap
+	}
+	return y + row
+}
+
+// write draws a picture that has been found to be one, and says which it is if that fails.
+func write(w io.Writer, what string, check error, draw func() *drawing, as func(*drawing, io.Writer) error) error {
+	err := check
+	if err == nil {
+		err = as(draw(), w)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }

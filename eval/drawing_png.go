@@ -2,55 +2,159 @@ package eval
 
 import (
 	"image"
-	"image/color"
 	"image/draw"
 	"image/png"
 	"io"
 	"math"
-	"math/bits"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/fixed"
+	"golang.org/x/image/vector"
 )
 
-// png writes the drawing as an image, in letters of its own.
+// imageScale is how many pixels of an image a pixel of SVG becomes, each way.
+const imageScale = 2
+
+// canvas is an image that a drawing is painted on.
+type canvas struct {
+	*image.RGBA
+	faces map[faceKey]font.Face
+}
+
+type faceKey struct {
+	size float64
+	bold bool
+}
+
+// png writes the drawing as an image.
 func (d *drawing) png(w io.Writer) error {
-	img := image.NewRGBA(image.Rect(0, 0, d.w, d.h))
-	fill := func(r image.Rectangle, c color.RGBA) { draw.Draw(img, r, image.NewUniform(c), image.Point{}, draw.Src) }
-	fill(img.Bounds(), paper)
+	c := &canvas{image.NewRGBA(image.Rect(0, 0, int(math.Ceil(imageScale*d.w)), int(math.Ceil(imageScale*d.h)))), map[faceKey]font.Face{}}
+	draw.Draw(c.RGBA, c.Bounds(), image.NewUniform(paper.RGBA), image.Point{}, draw.Src)
+	c.strokes(d.grid)
 	for _, b := range d.boxes {
-		fill(image.Rect(b.x, b.y, b.x+b.w, b.y+b.h), b.fill)
-	}
-	for _, l := range d.lines {
-		m := newMask(img.Bounds())
-		for _, s := range l.strokes() {
-			m.stroke(s[0], s[1], l.width/2)
+		if b.edge != (ink{}) {
+			c.fill(b.edge, b.outline(0.5))
+			c.fill(b.fill, b.outline(-0.5))
+			continue
 		}
-		m.paint(img, l.ink)
+		c.fill(b.fill, b.outline(0))
 	}
-	for _, s := range d.marks {
-		m := newMask(img.Bounds())
-		m.shape(s.at, s.shape.corners(s.at))
-		m.paint(img, s.ink)
+	c.strokes(d.lines)
+	for _, m := range d.marks {
+		corners := m.shape.corners(m.at)
+		if corners == nil {
+			corners = circle(m.at, radius)
+		}
+		c.fill(m.ink, corners)
 	}
 	for _, l := range d.labels {
-		x := l.x
-		switch l.align {
-		case centre:
-			x -= widthOf(l.text) / 2
-		case right:
-			x -= widthOf(l.text)
-		}
-		for _, r := range l.text {
-			for row, bits := range glyphOf(r) {
-				for column := range glyphWidth {
-					if bits&(1<<(glyphWidth-1-column)) != 0 {
-						at := image.Pt(x+column*pixel, l.y+(row-glyphMiddle)*pixel-pixel/2)
-						fill(image.Rectangle{at, at.Add(image.Pt(pixel, pixel))}, l.ink)
-					}
-				}
-			}
-			x += glyphAdvance * pixel
+		if err := c.text(l); err != nil {
+			return err
 		}
 	}
-	return png.Encode(w, img)
+	return png.Encode(w, c.RGBA)
+}
+
+// strokes paints lines.
+func (c *canvas) strokes(lines []line) {
+	for _, l := range lines {
+		var parts [][]place
+		for _, s := range l.strokes() {
+			parts = append(parts, stroke(s[0], s[1], l.width/2))
+		}
+		// Joints are round; dashes have none.
+		if l.dash[0] <= 0 && len(l.through) > 2 {
+			for _, p := range l.through[1 : len(l.through)-1] {
+				parts = append(parts, circle(p, l.width/2))
+			}
+		}
+		c.fill(l.ink, parts...)
+	}
+}
+
+// fill paints closed shapes, all of whose corners go clockwise: where they lie over
+// each other they are no darker.
+func (c *canvas) fill(i ink, all ...[]place) {
+	within := image.Rectangle{}
+	for _, corners := range all {
+		for _, p := range corners {
+			x, y := int(math.Floor(imageScale*p.x)), int(math.Floor(imageScale*p.y))
+			within = within.Union(image.Rect(x, y, x+2, y+2))
+		}
+	}
+	if within = within.Intersect(c.Bounds()); within.Empty() {
+		return
+	}
+	r := vector.NewRasterizer(within.Dx(), within.Dy())
+	for _, corners := range all {
+		for n, p := range corners {
+			x, y := float32(imageScale*p.x-float64(within.Min.X)), float32(imageScale*p.y-float64(within.Min.Y))
+			if n == 0 {
+				r.MoveTo(x, y)
+			} else {
+				r.LineTo(x, y)
+			}
+		}
+		r.ClosePath()
+	}
+	r.Draw(c.RGBA, within, image.NewUniform(i.RGBA), image.Point{})
+}
+
+// text writes a label with its middle line, half the height of capitals, at y.
+func (c *canvas) text(l label) error {
+	face := c.faces[faceKey{l.size, l.bold}]
+	if face == nil {
+		var err error
+		face, err = opentype.NewFace(fontOf(l.bold), &opentype.FaceOptions{Size: imageScale * l.size, DPI: 72, Hinting: font.HintingNone})
+		if err != nil {
+			return err
+		}
+		c.faces[faceKey{l.size, l.bold}] = face
+	}
+	x, _, _, _ := l.bounds()
+	base := imageScale*l.y + float64(face.Metrics().CapHeight)/64/2
+	drawer := font.Drawer{Dst: c.RGBA, Src: image.NewUniform(l.ink.RGBA), Face: face, Dot: fixed.Point26_6{X: fixed.Int26_6(64 * imageScale * x), Y: fixed.Int26_6(64 * base)}}
+	drawer.DrawString(l.text)
+	return nil
+}
+
+// outline returns the corners of a box that is larger by so much on each side; round
+// ones are made of short strokes.
+func (b box) outline(by float64) (corners []place) {
+	x0, y0, x1, y1 := b.x-by, b.y-by, b.x+b.w+by, b.y+b.h+by
+	r := min(max(b.round+by, 0), (x1-x0)/2, (y1-y0)/2)
+	if b.round <= 0 || r <= 0 {
+		return []place{{x0, y0}, {x1, y0}, {x1, y1}, {x0, y1}}
+	}
+	const steps = 8 // a quarter of a circle
+	for quarter, at := range []place{{x1 - r, y0 + r}, {x1 - r, y1 - r}, {x0 + r, y1 - r}, {x0 + r, y0 + r}} {
+		for i := range steps + 1 {
+			angle := (float64(quarter-1) + float64(i)/steps) * math.Pi / 2
+			corners = append(corners, place{at.x + r*math.Cos(angle), at.y + r*math.Sin(angle)})
+		}
+	}
+	return corners
+}
+
+// circle returns corners so many that they look round.
+func circle(at place, r float64) (corners []place) {
+	const steps = 48
+	for i := range steps {
+		angle := 2 * math.Pi * float64(i) / steps
+		corners = append(corners, place{at.x + r*math.Cos(angle), at.y + r*math.Sin(angle)})
+	}
+	return corners
+}
+
+// stroke returns the corners of a straight line from a to b, clockwise.
+func stroke(a, b place, half float64) []place {
+	length := math.Hypot(b.x-a.x, b.y-a.y)
+	if length == 0 {
+		return circle(a, half)
+	}
+	nx, ny := (b.y-a.y)/length*half, -(b.x-a.x)/length*half
+	return []place{{a.x + nx, a.y + ny}, {b.x + nx, b.y + ny}, {b.x - nx, b.y - ny}, {a.x - nx, a.y - ny}}
 }
 
 // strokes are the straight parts of a line that are drawn.
@@ -76,80 +180,4 @@ func (l line) strokes() (all [][2]place) {
 		at += length
 	}
 	return all
-}
-
-// samples is into how many parts a pixel is divided each way, so that slanted edges
-// are smooth; a mask has a bit for each.
-const samples = 4
-
-// mask says which parts of an image's pixels something covers. What covers a part
-// twice counts once, so that the joints of a line are no darker than the line.
-type mask struct {
-	bounds image.Rectangle
-	bits   map[image.Point]uint16
-}
-
-func newMask(bounds image.Rectangle) *mask {
-	return &mask{bounds, map[image.Point]uint16{}}
-}
-
-// cover adds the samples of a rectangle that are inside.
-func (m *mask) cover(x0, y0, x1, y1 float64, inside func(x, y float64) bool) {
-	within := image.Rect(int(math.Floor(x0)), int(math.Floor(y0)), int(math.Ceil(x1)), int(math.Ceil(y1))).Intersect(m.bounds)
-	for y := within.Min.Y; y < within.Max.Y; y++ {
-		for x := within.Min.X; x < within.Max.X; x++ {
-			bits := uint16(0)
-			for i := range samples * samples {
-				if inside(float64(x)+(float64(i%samples)+0.5)/samples, float64(y)+(float64(i/samples)+0.5)/samples) {
-					bits |= 1 << i
-				}
-			}
-			if bits != 0 {
-				m.bits[image.Pt(x, y)] |= bits
-			}
-		}
-	}
-}
-
-// stroke covers what is nearer than half a width to the stroke from a to b.
-func (m *mask) stroke(a, b place, half float64) {
-	dx, dy := b.x-a.x, b.y-a.y
-	square := dx*dx + dy*dy
-	m.cover(min(a.x, b.x)-half, min(a.y, b.y)-half, max(a.x, b.x)+half, max(a.y, b.y)+half, func(x, y float64) bool {
-		t := 0.0
-		if square > 0 {
-			t = min(max(((x-a.x)*dx+(y-a.y)*dy)/square, 0), 1)
-		}
-		ex, ey := x-a.x-t*dx, y-a.y-t*dy
-		return ex*ex+ey*ey <= half*half
-	})
-}
-
-// shape covers what lies within corners, which go clockwise, or else a disc.
-func (m *mask) shape(at place, corners []place) {
-	const r = 8 // no shape is larger
-	m.cover(at.x-r, at.y-r, at.x+r, at.y+r, func(x, y float64) bool {
-		if corners == nil {
-			return (x-at.x)*(x-at.x)+(y-at.y)*(y-at.y) <= radius*radius
-		}
-		for i, a := range corners {
-			b := corners[(i+1)%len(corners)]
-			if (b.x-a.x)*(y-a.y)-(b.y-a.y)*(x-a.x) < 0 {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// paint lays ink over an image where the mask covers it.
-func (m *mask) paint(img *image.RGBA, ink color.RGBA) {
-	for at, covered := range m.bits {
-		n, under := bits.OnesCount16(covered), img.RGBAAt(at.X, at.Y)
-		mix := func(a, b uint8) uint8 {
-			const all = samples * samples
-			return uint8((int(a)*(all-n) + int(b)*n + all/2) / all)
-		}
-		img.SetRGBA(at.X, at.Y, color.RGBA{mix(under.R, ink.R), mix(under.G, ink.G), mix(under.B, ink.B), 255})
-	}
 }

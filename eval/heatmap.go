@@ -13,38 +13,40 @@ type HeatMap struct {
 	Lengths []int       // in tokens, from left to right
 	Depths  []float64   // 0 to 1, from top to bottom
 	Scores  [][]float64 // [depth][length], 0 to 1; NaN for one that was not measured
+	frame
 }
 
-// Sizes of a drawing, in pixels.
+// Sizes of a map, in pixels.
 const (
 	cellWidth, cellHeight = 64, 36
-	marginLeft, marginTop = 76, 56
-	marginRight           = 96
+	marginLeft            = 64
+	marginRight           = 76
 	marginBottom          = 60
-	legendWidth, steps    = 16, 64
+	legendWidth, steps    = 14, 64
 )
 
 var (
-	none = color.RGBA{225, 225, 225, 255}
+	none    = inkOf(0xe1e1e1, "")
+	onLight = inkOf(0x1e1e1e, "")
+	onDark  = inkOf(0xffffff, "")
 	// From nothing right to everything right; told apart without seeing red or green.
-	scale = []color.RGBA{{68, 20, 86, 255}, {190, 70, 90, 255}, {245, 185, 95, 255}, {150, 205, 145, 255}, {35, 130, 140, 255}}
+	scale = []ink{inkOf(0x441456, ""), inkOf(0xbe465a, ""), inkOf(0xf5b95f, ""), inkOf(0x96cd91, ""), inkOf(0x23828c, "")}
 )
 
 // colourOf returns the colour of a score, and one for text on it.
-func colourOf(score float64) (fill, ink color.RGBA) {
+func colourOf(score float64) (fill, text ink) {
 	if math.IsNaN(score) {
-		return none, black
+		return none, onLight
 	}
 	at := min(max(score, 0), 1) * float64(len(scale)-1)
 	i := min(int(at), len(scale)-2)
 	mix := func(a, b uint8) uint8 { return uint8(math.Round(float64(a) + (at-float64(i))*(float64(b)-float64(a)))) }
 	a, b := scale[i], scale[i+1]
-	fill = color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
-	ink = black
+	fill.RGBA = color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
 	if 299*int(fill.R)+587*int(fill.G)+114*int(fill.B) < 125_000 {
-		ink = paper
+		return fill, onDark
 	}
-	return fill, ink
+	return fill, onLight
 }
 
 // check refuses a map whose scores are not one for each depth and length.
@@ -60,50 +62,69 @@ func (m HeatMap) check() error {
 	return nil
 }
 
-// draw lays the map out.
-func (m HeatMap) draw() drawing {
-	gridW, gridH := cellWidth*len(m.Lengths), cellHeight*len(m.Depths)
-	legendH := max(gridH, 3*cellHeight)
-	d := drawing{w: marginLeft + gridW + marginRight, h: marginTop + legendH + marginBottom}
-	// A long title makes the drawing wider.
-	d.w = max(d.w, 2*16+widthOf(m.Title))
-	add := func(x, y int, a align, text string) { d.labels = append(d.labels, label{x, y, text, a, black}) }
-	add(16, 18, left, m.Title)
-	add(16, marginTop-16, left, "depth of the fact")
+// cell returns the size of a score's: smaller on a narrow picture, as far as the
+// score can still be read.
+func (m HeatMap) cell() (w, h float64) {
+	if !m.narrow {
+		return cellWidth, cellHeight
+	}
+	const least = 30
+	return min(max((narrowWidth-marginLeft-marginRight)/float64(len(m.Lengths)), least), cellWidth), cellHeight
+}
+
+// draw lays the map out. It is as wide as it needs to be.
+func (m HeatMap) draw() *drawing {
+	cellW, cellH := m.cell()
+	gridW, gridH := cellW*float64(len(m.Lengths)), cellH*float64(len(m.Depths))
+	legendH := max(gridH, 3*cellH)
+	d := &drawing{w: max(marginLeft+gridW+marginRight, narrowWidth)}
+	if !m.narrow {
+		d.w = min(max(d.w, roomFor(m.Title, titleSize, true)+8), wideWidth)
+	}
+	top := d.head(m.Title, "") + 12
+	d.h = top + legendH + marginBottom
+	d.note(4, top-10, left, "depth of the fact")
 	for i, depth := range m.Depths {
-		y := marginTop + i*cellHeight
-		add(marginLeft-8, y+cellHeight/2, right, strconv.FormatFloat(math.Round(1000*depth)/10, 'g', -1, 64)+"%")
+		y := top + float64(i)*cellH
+		d.note(marginLeft-8, y+cellH/2, right, strconv.FormatFloat(math.Round(1000*depth)/10, 'g', -1, 64)+"%")
 		for j, score := range m.Scores[i] {
 			fill, ink := colourOf(score)
-			x := marginLeft + j*cellWidth
-			d.boxes = append(d.boxes, box{x + 1, y + 1, cellWidth - 2, cellHeight - 2, fill})
-			text := "-"
+			x := marginLeft + float64(j)*cellW
+			text, what := "–", "not measured"
 			if !math.IsNaN(score) {
 				text = strconv.Itoa(int(math.Round(100 * score)))
+				what = text + "% right"
 			}
-			d.labels = append(d.labels, label{x + cellWidth/2, y + cellHeight/2, text, centre, ink})
+			title := fmt.Sprintf("%s tokens, depth %.3g%%: %s", Tokens(m.Lengths[j]), 100*depth, what)
+			d.boxes = append(d.boxes, box{x: x + 1, y: y + 1, w: cellW - 2, h: cellH - 2, fill: fill, title: title})
+			d.labels = append(d.labels, label{x + cellW/2, y + cellH/2, text, centre, ink, textSize, false})
 		}
 	}
+	end := 0.0
 	for j, n := range m.Lengths {
-		add(marginLeft+j*cellWidth+cellWidth/2, marginTop+gridH+16, centre, Tokens(n))
+		at, half := marginLeft+(float64(j)+0.5)*cellW, roomFor(Tokens(n), smallSize, false)/2
+		if at-half > end+4 {
+			d.note(at, top+gridH+16, centre, Tokens(n))
+			end = at + half
+		}
 	}
-	add(marginLeft+gridW/2, marginTop+gridH+42, centre, "tokens")
-	d.legend(marginLeft+gridW+20, legendH)
+	d.note(marginLeft+gridW/2, top+gridH+40, centre, "context, tokens")
+	d.scale(marginLeft+gridW+20, top, legendH)
 	return d
 }
 
-// legend draws the scale of colours.
-func (d *drawing) legend(x, height int) {
+// scale draws what the colours say.
+func (d *drawing) scale(x, top, height float64) {
 	for i := range steps {
-		from, to := height*i/steps, height*(i+1)/steps
+		from, to := height*float64(i)/steps, height*float64(i+1)/steps
 		fill, _ := colourOf(1 - (float64(i)+0.5)/steps)
-		d.boxes = append(d.boxes, box{x, marginTop + from, legendWidth, to - from, fill})
+		d.boxes = append(d.boxes, box{x: x, y: top + from, w: legendWidth, h: to - from + 0.5, fill: fill})
 	}
 	for _, mark := range []struct {
 		text string
-		y    int
-	}{{"100%", 8}, {"50%", height / 2}, {"0%", height - 8}} {
-		d.labels = append(d.labels, label{x + legendWidth + 8, marginTop + mark.y, mark.text, left, black})
+		y    float64
+	}{{"100%", 7}, {"50%", height / 2}, {"0%", height - 7}} {
+		d.note(x+legendWidth+8, top+mark.y, left, mark.text)
 	}
 }
 

@@ -44,6 +44,14 @@ func (e *Engine) Trace() *Trace {
 	return &Trace{Levels: []LevelTrace{e.documents.trace(), heads}, Device: e.timeline.Record()}
 }
 
+// Watch returns what the device does during f, also without KeepSpans; with it, what
+// it has done so far too. No pass may be under way.
+func (e *Engine) Watch(f func() error) (*transfer.Record, error) { return e.timeline.Watch(f) }
+
+// HeadStats is what the stages of the heads level have done so far, in the order of
+// the file.
+func (e *Engine) HeadStats() []graph.Stats { return e.loop.run.Stats() }
+
 // Traced makes the stages of a documents level report to the engine's trace.
 // Without KeepSpans it changes nothing.
 func (e *Engine) Traced(documents []config.Entry) graph.Option {

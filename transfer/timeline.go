@@ -211,6 +211,19 @@ func (t *Timeline) Record() *Record {
 	return &kept
 }
 
+// Watch returns the record of what f does, with a time line that keeps no spans
+// otherwise; with one that does, the record is that of everything. No pass may be
+// under way when it is called.
+func (t *Timeline) Watch(f func() error) (*Record, error) {
+	if t.record == nil {
+		still := t.still
+		t.record, t.still = &recorder{clock: newClock(t.dev), limit: MaxSpans}, false
+		defer func() { t.record, t.still = nil, still }()
+	}
+	err := f()
+	return t.Record(), err
+}
+
 // Spans returns what was kept, in order of start.
 func (t *Timeline) Spans() []Span {
 	if t.record == nil {

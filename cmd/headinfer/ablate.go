@@ -20,6 +20,7 @@ import (
 
 // ablateOptions are the flags of ablate.
 type ablateOptions struct {
+	report string // folder; empty: no page
 	overrides
 	model    string
 	memory   string
@@ -63,6 +64,9 @@ failed, 2 wrong usage, 130 interrupted (what was measured is printed and kept).`
   headinfer ablate matrix.yaml --context 8Ki --repeats 1 --set device.memory=16GiB`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkReport(c.Flags(), o.report); err != nil {
+				return err
+			}
 			report, err := o.run(c.Context(), args[0], c.ErrOrStderr())
 			if report == nil {
 				return err
@@ -76,6 +80,7 @@ failed, 2 wrong usage, 130 interrupted (what was measured is printed and kept).`
 	f.StringSliceVar(&o.texts, "context", nil, "measure at these of the matrix's contexts only")
 	f.IntVar(&o.repeats, "repeats", 0, "rounds, in place of the matrix's")
 	f.StringVar(&o.out, "out", "", "where samples and tables go (default out/ablate-NAME)")
+	reportFlag(f, &o.report)
 	f.BoolVar(&o.restart, "restart", false, "measure everything anew")
 	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for predicted times")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
@@ -127,6 +132,9 @@ func (o *ablateOptions) run(ctx context.Context, name string, errOut io.Writer) 
 	report := a.report()
 	if failure := report.save(o.out); failure != nil {
 		err = errors.Join(err, failure)
+	}
+	if o.report != "" && report.any() {
+		err = errors.Join(err, writePage(o.report, report.page(), log))
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -137,6 +137,7 @@ func (a *ablation) cell(r *ablateReport, state *ablateRowState, row *ablateRow, 
 	switch {
 	case len(samples) > 0:
 		c.benchRow = facts.Bench
+		c.model, c.how = facts.Model, facts.How // for pictures
 		c.Pipeline = state.Name
 		rates := a.rates
 		if facts.Partial {

@@ -37,11 +37,13 @@ type benchOptions struct {
 	longest   bool
 	curve     string // folder; empty: no curves
 	aboveText string // of --kv-fill-above
+	report    string // folder; empty: no page
 
-	contexts []int // in tokens, ascending
-	usual    bool  // they are those of --curve, as far as the model allows
-	chunk    int   // tokens; 0: what each pipeline says
-	above    int   // contexts of more tokens are filled; 0: none is
+	timelines []benchTimeline // for --report
+	contexts  []int           // in tokens, ascending
+	usual     bool            // they are those of --curve, as far as the model allows
+	chunk     int             // tokens; 0: what each pipeline says
+	above     int             // contexts of more tokens are filled; 0: none is
 }
 
 // filled reports whether the cache is filled at a context and no prompt is read.
@@ -72,6 +74,10 @@ curve.md. Contexts are then 1Ki to 256Ki, as far as the model's goes, if --conte
 not name others. With --kv-fill-above, decode is drawn on where reading prompts would
 take too long.
 
+With --report, the folder gets report.html, a page of the tables, the curves, memory by
+purpose, the roofline and, of methods with their cache on the host, one layer's time line,
+from a prompt that is read once more.
+
 With --weights, every method is measured once for each encoding of a model's
 random weights, and a table beside says what a token reads of them.
 
@@ -98,6 +104,9 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 			}
 			if c.Flags().Changed("curve") && o.curve == "" {
 				return usage(errors.New("--curve: no folder; name one that the drawing is written to, such as out/curve"))
+			}
+			if err := checkReport(c.Flags(), o.report); err != nil {
+				return err
 			}
 			if o.usual = o.curve != "" && !c.Flags().Changed("context"); o.usual {
 				o.texts = curveContexts
@@ -140,6 +149,7 @@ failed, 2 wrong usage, 130 interrupted (rows that were done are printed).`,
 	f.StringVar(&o.aboveText, "kv-fill-above", "", "do as with --kv-fill at contexts of more tokens than this")
 	f.StringVar(&o.curve, "curve", "", "draw the times against the context into this folder")
 	f.BoolVar(&o.longest, "longest", false, "find the longest context of each method instead of timing")
+	reportFlag(f, &o.report)
 	f.BoolVar(&o.limits, "limits", true, "measure the device's rates, for the limits")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.StringVar(&o.tracePath, "trace", "", "write a trace of all rows to this file (JSON, for ui.perfetto.dev)")
@@ -176,6 +186,9 @@ func (o *benchOptions) run(ctx context.Context, files []string, errOut io.Writer
 	err = errors.Join(err, trace.finish())
 	if o.curve != "" && report != nil {
 		err = errors.Join(err, report.draw(o.curve, log))
+	}
+	if o.report != "" && report != nil && len(report.Rows) > 0 {
+		err = errors.Join(err, writePage(o.report, report.page(o.timelines), log))
 	}
 	return report, err
 }

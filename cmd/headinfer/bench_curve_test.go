@@ -80,7 +80,7 @@ func checkPictures(t *testing.T, dir, folder string) {
 		t.Fatal(err)
 	}
 	img, err := png.Decode(file)
-	if err := errors.Join(err, file.Close()); err != nil || img.Bounds().Dx() != 1280 {
+	if err := errors.Join(err, file.Close()); err != nil || img.Bounds().Dx() != 2*1040 {
 		t.Errorf("curve.png: %v", err)
 	}
 	marks := 0

@@ -118,6 +118,17 @@ func (o *benchOptions) measureMethod(ctx context.Context, p benchPipeline, rates
 		logRow(log, row)
 		rows = append(rows, row)
 	}
+	if o.report != "" {
+		t, err := b.watch(ctx, rows)
+		switch {
+		case err != nil && (ctx.Err() != nil || dev.Err() != nil):
+			return rows, figures, err
+		case err != nil:
+			log.Warn().Err(err).Str("pipeline", p.name).Msg("the report has no time line of it")
+		case t != nil:
+			o.timelines = append(o.timelines, *t)
+		}
+	}
 	return rows, figures, nil
 }
 

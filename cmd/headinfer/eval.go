@@ -31,6 +31,7 @@ type evalOptions struct {
 	seed      uint64
 	files     []string // of --data
 	out       string
+	report    string // folder; empty: no page
 	asJSON    bool
 	said      func(flag string) bool // whether the user gave it
 
@@ -66,6 +67,7 @@ context; turns do not follow each other.
 The folder of --out gets samples.jsonl, with every answer, and for each method
 and task with a depth a heat map, NAME.svg and NAME.png. What does not fit in
 memory or in the model's context has no score, with the reason below the table.
+--report writes all of this as an HTML page.
 
 Tasks:
 ` + taskList() + `
@@ -81,6 +83,9 @@ failed, 2 wrong usage, 130 interrupted (what was done is printed and kept).`,
   headinfer eval --model DIR --data longbench-v2=data.json --data scbench=scbench_kv.jsonl --context 128Ki`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.checkReport(c.Flags()); err != nil {
+				return err
+			}
 			switch {
 			case o.findHeads != "":
 				return o.runHeads(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
@@ -106,6 +111,7 @@ failed, 2 wrong usage, 130 interrupted (what was done is printed and kept).`,
 	f.StringArrayVar(&o.files, "data", nil, "TASK=FILE: the questions of qa (SQuAD's format), longbench-v2 or scbench (repeatable)")
 	f.StringVar(&o.memory, "device-memory", "", "short for --set device.memory=")
 	f.StringVar(&o.out, "out", "out/eval", "where answers and heat maps go")
+	reportFlag(f, &o.report)
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	o.flags(c)
 	o.forcedFlags(f)
@@ -193,6 +199,9 @@ func (o *evalOptions) ask(ctx context.Context, methods []evalMethod, cases []eva
 	}
 	report.compare(len(cases))
 	report.Files, err = out.finish(report, err)
+	if o.report != "" {
+		err = errors.Join(err, writePage(o.report, report.page(out), log))
+	}
 	answered := slices.ContainsFunc(report.Cells, func(c evalCell) bool { return c.Samples > 0 })
 	if err != nil {
 		return report, interrupted(ctx, err, "what was done is printed, and kept in "+o.out)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func newRun() *cobra.Command {
 	var o overrides
 	var again resumption
 	var asJSON bool
-	var letters, tracePath, metricsAt string
+	var letters, tracePath, metricsAt, reportDir string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a pipeline",
@@ -35,6 +36,9 @@ files are no change. headinfer status says how far a run is.
 --trace writes when each stage, each forward pass and each stream of the device
 was busy, for ui.perfetto.dev; what a run that fails or is interrupted has done
 is in it too.
+
+--report writes report.html, a page of the pipeline's graph with what each stage did, of
+memory by purpose and of what was answered; with --trace, it has one layer's time line.
 
 Exit code: 0 done, 1 failed, 2 wrong usage, pipeline, model or output, 3 done
 but for the documents in the dead letters, 130 interrupted.`,
@@ -53,7 +57,13 @@ but for the documents in the dead letters, 130 interrupted.`,
 				return usage(err)
 			}
 			if complete != nil {
+				if reportDir != "" {
+					log.Warn().Msg("the run is complete and nothing is done, so that no report is written; --restart starts over")
+				}
 				return printComplete(c.OutOrStdout(), complete, asJSON)
+			}
+			if err := checkReport(c.Flags(), reportDir); err != nil {
+				return err
 			}
 			figures, err := newMetrics(metricsAt, log)
 			if err != nil {
@@ -68,8 +78,13 @@ but for the documents in the dead letters, 130 interrupted.`,
 			if err != nil {
 				return usage(errors.Join(err, trace.finish()))
 			}
-			s, err := execute(c.Context(), p, again.corpus, log, newProgress(c.ErrOrStderr()), dead, trace, figures)
+			beside := &runFacts{machine: thisMachine()}
+			s, err := execute(c.Context(), p, again.corpus, log, newProgress(c.ErrOrStderr()), dead, trace, figures, beside)
 			err = errors.Join(err, dead.close(), trace.finish())
+			if s != nil && reportDir != "" {
+				beside.dead = dead.first
+				err = errors.Join(err, writePage(reportDir, s.page(p, beside), log))
+			}
 			if s != nil {
 				if printErr := s.print(c.OutOrStdout(), asJSON); err == nil {
 					err = printErr
@@ -86,13 +101,14 @@ but for the documents in the dead letters, 130 interrupted.`,
 	c.Flags().BoolVar(&again.corpus.Restart, "restart", false, "start over, whatever earlier runs have answered")
 	c.Flags().BoolVar(&again.corpus.AcceptChanges, "accept-changes", false, "go on though the pipeline, the model or input files changed; answers that there are stay")
 	c.Flags().StringVar(&metricsAt, "metrics", "", "serve figures of the run to Prometheus on this address, such as :9090, under /metrics")
+	reportFlag(c.Flags(), &reportDir)
 	c.Flags().StringVar(&tracePath, "trace", "", "write a trace to this file (JSON, for ui.perfetto.dev)")
 	o.flags(c)
 	return c
 }
 
 // execute runs a checked pipeline. The summary is nil if the run never started.
-func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile, figures *metrics) (s *summary, err error) {
+func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog.Logger, watch *progress, dead *deadLetters, trace *traceFile, figures *metrics, beside *runFacts) (s *summary, err error) {
 	engine, done, err := openEngine(p, log)
 	if err != nil {
 		return nil, err
@@ -122,10 +138,18 @@ func execute(ctx context.Context, p *pipeline, corpus stages.Corpus, log zerolog
 	}
 	watch.start(run, documents(p, corpus.Facts))
 	figures.serve(engine, run)
+	start := time.Now()
 	err = run.Run(ctx)
+	took := time.Since(start)
 	watch.stop()
 	figures.stop() // it asks the engine, which is closed next
-	s = &summary{Report: engine.Report(), Auto: engine.Choices(p.Documents), Outputs: statuses(p), Stages: run.Stats(), DeadLetters: dead.count, Trace: trace.add("", engine)}
+	s = &summary{
+		Report: engine.Report(), Auto: engine.Choices(p.Documents), Outputs: statuses(p), Took: took, Stages: run.Stats(), Heads: engine.HeadStats(),
+		DeadLetters: dead.count, Trace: trace.add("", engine),
+	}
+	if kept := engine.Trace(); kept != nil {
+		beside.record = kept.Device
+	}
 	if err != nil && ctx.Err() != nil {
 		err = brokenOff(err, "finished answers are kept, and running again goes on from there",
 			"the last finished answers are not kept", "running again goes on from what is")
@@ -149,6 +173,7 @@ type deadLetters struct {
 	mu    sync.Mutex
 	file  *os.File
 	count int
+	first []deadLetter // for --report
 	err   error
 }
 
@@ -174,6 +199,9 @@ func (d *deadLetters) add(stage string, e *graph.DocumentError) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.count++
+	if len(d.first) < deadShown {
+		d.first = append(d.first, deadLetter{e.ID, stage, e.Err.Error()})
+	}
 	d.log.Error().Str("document", e.ID).Str("stage", stage).Err(e.Err).Msg("document dropped")
 	if d.file == nil && d.err == nil {
 		if d.err = os.MkdirAll(filepath.Dir(d.path), 0o755); d.err == nil {

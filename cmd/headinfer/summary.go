@@ -19,7 +19,9 @@ type summary struct {
 	stages.Report
 	Auto        []stages.Choice  `json:"auto,omitempty"` // what options left to the program
 	Outputs     []journal.Status `json:"outputs"`        // those that can be gone on with
+	Took        time.Duration    `json:"took_ns"`        // from the first stage's start to the last one's end
 	Stages      []graph.Stats    `json:"stages"`
+	Heads       []graph.Stats    `json:"heads"` // of the heads level
 	DeadLetters int              `json:"dead_letters"`
 	Trace       *traceFigures    `json:"trace,omitempty"`
 }
