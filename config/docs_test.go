@@ -132,7 +132,7 @@ func TestWrongDeclarationsAreErrors(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	var device DeviceOptions
-	if err := Defaults(&device); err != nil || device != (DeviceOptions{"auto", 2 << 30, 0}) {
+	if err := Defaults(&device); err != nil || device != (DeviceOptions{"auto", 2 << 30, 0, "same"}) {
 		t.Fatalf("got %+v, %v", device, err)
 	}
 	if err := Defaults(device); err == nil {

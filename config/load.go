@@ -37,7 +37,8 @@ type DeviceOptions struct {
 	Kind   string `yaml:"kind" default:"auto" doc:"What computes; auto is the best there is in this build." example:"cpu" enum:"auto,cpu,cuda"`
 	Memory Bytes  `yaml:"memory" default:"2GiB" doc:"Budget of device memory; an allocation past it is refused." example:"16GiB" min:"1"`
 	// HostMemory bounds the caches that lie on the host.
-	HostMemory Bytes `yaml:"host_memory" default:"0" doc:"Budget of host memory for keys and values; an allocation past it is refused. 0 is what the machine has free." example:"64GiB"`
+	HostMemory Bytes  `yaml:"host_memory" default:"0" doc:"Budget of host memory for keys and values; an allocation past it is refused. 0 is what the machine has free." example:"64GiB"`
+	Products   string `yaml:"products" default:"same" enum:"same,bf16" doc:"How a processor multiplies activations with weights. same keeps their float32. bf16 is lossy: in passes of more than 32 tokens they are rounded to bf16 before products with weights in bf16, as llama.cpp and PyTorch do on a processor, in exchange for up to twice the speed of prefill; it needs a processor with AVX512-BF16." example:"bf16"`
 }
 
 // Entry is one stage of a level.

@@ -33,13 +33,20 @@ type Device interface {
 	Close() error
 }
 
+// ExactRows is up to how many rows of activations are never rounded (Info.Products):
+// decoding, of which a product's time is that of reading the weights.
+const ExactRows = 32
+
 // Info describes a device.
 type Info struct {
 	Kind        string // "cpu" or "cuda"
 	Name        string // for a person, such as "AMD EPYC, 2 threads, avx512"
 	Activations DType  // the type of hidden states, queries, keys and values; f32 or narrower
-	Chunk       int    // tokens of a pass from which on operators are near their best
-	Nominal     Nominal
+	// Products is what more than ExactRows rows of activations are rounded to for products
+	// with weights of that type; F32: they are not.
+	Products DType
+	Chunk    int // tokens of a pass from which on operators are near their best
+	Nominal  Nominal
 }
 
 // Buffer is a device allocation. The zero Buffer holds nothing.

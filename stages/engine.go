@@ -2,6 +2,7 @@ package stages
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,6 +118,10 @@ func newEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions, decod
 	e.loop, err = NewHeadLoop(opt.Heads, dev, c.Config.KVShape(dev.Info().Activations), opt.HostMemory, e.timeline, heads...)
 	if err != nil {
 		return nil, &HeadsError{err}
+	}
+	if to := dev.Info().Products; to != kernels.F32 {
+		e.loop.lossy = append(e.loop.lossy, fmt.Sprintf(
+			"device.products=%s: in passes of more than %d tokens activations are rounded to %s before products with weights in %s", to, kernels.ExactRows, to, to))
 	}
 	if e.decoder, err = decoder(e); err != nil {
 		return nil, errors.Join(e.explain(err), e.loop.Close())

@@ -50,10 +50,13 @@ func answersAlike(stage, option string) bool {
 
 // Facts are what the answers of a pipeline depend on, but for the model: the
 // documents' stages with their options, the heads' options that make answers
-// inexact, and the files that are read. Where the cache lies, on what device and
-// in what pieces is left out, and so are the sinks.
+// inexact, the device's if it does, and the files that are read. Where the cache lies,
+// on what device and in what pieces is left out, and so are the sinks.
 func Facts(p *config.Pipeline) ([]journal.Fact, error) {
 	lossy := lossyOptions(p.Heads)
+	if p.Device.Products == "bf16" {
+		lossy = append(lossy, journal.Fact{Name: "device.products", Value: p.Device.Products})
+	}
 	var facts []journal.Fact
 	var chain []string
 	for _, e := range p.Documents {

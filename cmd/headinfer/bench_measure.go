@@ -33,7 +33,7 @@ func (o *benchOptions) measureRates(p benchPipeline, log zerolog.Logger) (rates 
 	if err := checkpoint.Close(); err != nil {
 		return nil, err
 	}
-	dev, err := openDevice(config.DeviceOptions{Kind: p.Device.Kind, Memory: ratesMemory}, log)
+	dev, err := openDevice(config.DeviceOptions{Kind: p.Device.Kind, Memory: ratesMemory, Products: p.Device.Products}, log)
 	if err != nil {
 		return nil, err
 	}

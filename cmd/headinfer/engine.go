@@ -69,6 +69,8 @@ func startEngine(p *pipeline, dev kernels.Device, log zerolog.Logger) (e *stages
 func openDevice(o config.DeviceOptions, log zerolog.Logger) (kernels.Device, error) {
 	gpus, reason := cuda.Available()
 	switch {
+	case o.Products == "bf16" && (o.Kind == "cuda" || o.Kind == "auto" && gpus > 0):
+		return nil, usage(errors.New("device.products: bf16: that is for the processor, and a GPU multiplies in bf16 as it is; leave it at same, or set device.kind: cpu"))
 	case o.Kind == "cuda" && gpus == 0:
 		return nil, usage(fmt.Errorf("device.kind: cuda: %s; or use cpu or auto", reason))
 	case o.Kind == "cuda":
@@ -81,5 +83,11 @@ func openDevice(o config.DeviceOptions, log zerolog.Logger) (kernels.Device, err
 		}
 		log.Warn().Err(err).Msg("the GPU cannot be used; going on with the processor")
 	}
-	return cpu.Open(int64(o.Memory), 0), nil
+	dev := cpu.Open(int64(o.Memory), 0)
+	if o.Products == "bf16" {
+		if err := dev.RoundProducts(); err != nil {
+			return nil, errors.Join(usage(fmt.Errorf("device.products: bf16: %w; leave it at same", err)), dev.Close())
+		}
+	}
+	return dev, nil
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"headinfer/kernels/cpu/simd"
 )
 
 // TestMain puts the program, built with this test, on the PATH as headinfer.
@@ -57,6 +59,8 @@ func TestScripts(t *testing.T) {
 			case "full":
 				info, err := os.Stat("/dev/full")
 				return err == nil && info.Mode()&fs.ModeCharDevice != 0, nil
+			case "bf16":
+				return simd.CanPairs() == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},

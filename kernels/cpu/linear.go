@@ -139,12 +139,28 @@ func (d *Device) matrixLinear(out, x kernels.Tensor, w []kernels.Tensor, accumul
 	if err := d.scratch.each(simd.GEMMScratch(x.Cols), "decoded weight panel"); err != nil {
 		return err
 	}
-	packed, err := d.scratch.pack(x)
-	if err != nil {
+	if err := d.scratch.room(x.Rows, x.Cols); err != nil {
 		return err
 	}
+	packed, from := &d.scratch.packed, allFloats(x)
+	if d.inPairs(x, w) {
+		packed.BeginPairs(x.Rows, x.Cols)
+		d.rows(x.Rows, func(r int) { packed.PackPairs(from, x.Stride, r, r+1) })
+		d.overWeights(out, w, panels*simd.PanelRows(), func(worker, _ int, part, y kernels.Tensor) {
+			simd.GEMMPairs(allFloats(y), out.Stride, packed, allBytes(part), part.Rows, accumulate, d.scratch.workers[worker])
+		})
+		return nil
+	}
+	packed.Begin(x.Rows, x.Cols)
+	d.rows(x.Rows, func(r int) { packed.PackRows(from, x.Stride, r, r+1) })
 	d.overWeights(out, w, panels*simd.PanelRows(), func(worker, _ int, part, y kernels.Tensor) {
 		simd.GEMM(allFloats(y), out.Stride, packed, allBytes(part), part.DType, part.Rows, accumulate, d.scratch.workers[worker])
 	})
 	return nil
+}
+
+// inPairs reports whether a product is one of those that RoundProducts is about.
+func (d *Device) inPairs(x kernels.Tensor, w []kernels.Tensor) bool {
+	return d.rounds && x.Rows > kernels.ExactRows && x.Cols%2 == 0 &&
+		!slices.ContainsFunc(w, func(one kernels.Tensor) bool { return one.DType != kernels.BF16 })
 }

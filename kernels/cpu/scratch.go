@@ -59,12 +59,3 @@ func (s *scratch) room(rows, cols int) error {
 	s.counted = bytes
 	return nil
 }
-
-// pack lays out x for a matrix product, shared by all workers.
-func (s *scratch) pack(x kernels.Tensor) (*simd.Packed, error) {
-	if err := s.room(x.Rows, x.Cols); err != nil {
-		return nil, err
-	}
-	simd.Pack(&s.packed, allFloats(x), x.Stride, x.Rows, x.Cols)
-	return &s.packed, nil
-}

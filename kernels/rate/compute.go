@@ -66,7 +66,11 @@ func (m *meter) product(p product, clock func(func()) (float64, error)) (float64
 	if err != nil {
 		return 0, err
 	}
-	w, err := m.matrix(d, p.outs, p.cols, "a weight")
+	weights := d
+	if to := m.dev.Info().Products; to != kernels.F32 && p.rows > 1 {
+		weights = to
+	}
+	w, err := m.matrix(weights, p.outs, p.cols, "a weight")
 	if err != nil {
 		return 0, err
 	}

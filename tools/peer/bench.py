@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEER = "llama-cpp-python==0.3.36"
 METHODS = ["chunked-prefill", "adaptive"]
+ROUNDED = "chunked-prefill, products: bf16 (lossy)"
 
 
 def peer_python(given):
@@ -41,8 +42,18 @@ def peer_python(given):
 
 
 def ours(args):
-    command = [args.headinfer, "bench", "--json", "--device", "cpu", "--decode-tokens", str(args.decode)]
-    command += ["--context", ",".join(map(str, args.contexts)), "--model", args.model, "--method", ",".join(METHODS)]
+    """Yields the figures of our methods, and of rounded products if these are asked for."""
+    for (name, what, context), value in bench(args, METHODS):
+        yield (name, what, context), value
+    if args.rounded:
+        for (name, what, context), value in bench(args, METHODS[:1], "--set", "device.products=bf16"):
+            if name != "limit":
+                yield (ROUNDED, what, context), value
+
+
+def bench(args, methods, *more):
+    command = [args.headinfer, "bench", "--json", "--device", "cpu", "--decode-tokens", str(args.decode), *more]
+    command += ["--context", ",".join(map(str, args.contexts)), "--model", args.model, "--method", ",".join(methods)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT).stdout
     for row in json.loads(out)["rows"]:
         if "error" in row:
@@ -73,6 +84,7 @@ def main():
     parser.add_argument("--contexts", type=int, nargs="+", default=[512, 4096])
     parser.add_argument("--decode", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounded", action="store_true", help="measure device.products: bf16 too, as the peer multiplies bf16")
     parser.add_argument("--peer-python", help="an interpreter that has llama_cpp, instead of making one")
     args = parser.parse_args()
     python = peer_python(args.peer_python)
@@ -83,7 +95,8 @@ def main():
     median = {key: statistics.median(values) for key, values in figures.items()}
     print(f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {args.threads} threads, "
           f"{pathlib.Path(args.model).name}, {PEER}, medians of {args.rounds} rounds, tokens/s\n")
-    names = ["limit", "llama.cpp", "llama.cpp, flash attention", *METHODS]
+    methods = [*METHODS, ROUNDED] if args.rounded else METHODS
+    names = ["limit", "llama.cpp", "llama.cpp, flash attention", *methods]
     print("| | " + " | ".join(f"{what} {n}" for what in ("prefill", "decode") for n in args.contexts) + " |")
     print("|---" * (1 + 2 * len(args.contexts)) + "|")
     for name in names:
@@ -92,7 +105,7 @@ def main():
             for n in args.contexts:
                 value = median[(name, what, n)]
                 best = max(median[("llama.cpp", what, n)], median[("llama.cpp, flash attention", what, n)])
-                ratio = f" ({value / best:.2f}×)" if name in METHODS else ""
+                ratio = f" ({value / best:.2f}×)" if name in methods else ""
                 cells.append(f"{value:.1f}{ratio}")
         print(f"| {name} | " + " | ".join(cells) + " |")
     print("\nRatios are to the better of llama.cpp's two.")

@@ -21,7 +21,7 @@ const (
 // all levels. It is read-only while GEMMs run, so that workers may share it. The zero
 // value is empty; Pack reuses its memory.
 type Packed struct {
-	data []float32
+	data []float32 // or as many pairs of bf16: see pairs.go
 	m, k int
 	ld   int // floats from one row to the next
 }
@@ -42,21 +42,32 @@ func packedRow(k int) int { return 16 * ((k+15)/16 | 1) }
 
 // Pack lays out x, [m, k] with rows ldx floats apart, for GEMM.
 func Pack(dst *Packed, x []float32, ldx, m, k int) {
-	if m > 0 {
-		need("pack x", len(x), (m-1)*ldx+k)
-	}
-	dst.m, dst.k, dst.ld = m, k, packedRow(k)
+	dst.Begin(m, k)
+	dst.PackRows(x, ldx, 0, m)
+}
+
+// Begin makes room for [m, k], which calls of PackRows fill.
+func (p *Packed) Begin(m, k int) {
+	p.m, p.k, p.ld = m, k, packedRow(k)
 	size := PackedFloats(m, k)
-	if cap(dst.data) < size {
-		dst.data = make([]float32, size)
+	if cap(p.data) < size {
+		p.data = make([]float32, size)
 	}
-	dst.data = dst.data[:size]
-	for r := range m {
-		row := dst.data[r*dst.ld:][:dst.ld]
-		copy(row[:k], x[r*ldx:])
-		clear(row[k:])
+	p.data = p.data[:size]
+	clear(p.data[m*p.ld:])
+}
+
+// PackRows lays out rows [lo, hi) of x, whose rows are ldx floats apart. Workers may
+// each lay out their own.
+func (p *Packed) PackRows(x []float32, ldx, lo, hi int) {
+	if lo < hi {
+		need("pack x", len(x), (hi-1)*ldx+p.k)
 	}
-	clear(dst.data[m*dst.ld:])
+	for r := lo; r < hi; r++ {
+		row := p.data[r*p.ld:][:p.ld]
+		copy(row[:p.k], x[r*ldx:])
+		clear(row[p.k:])
+	}
 }
 
 // GEMMScratch returns how many floats of scratch a GEMM over k columns wants.
@@ -90,16 +101,23 @@ func GEMM(y []float32, ldy int, x *Packed, w []byte, d kernels.DType, n int, acc
 		g.rowsTogether(n, accumulate, scratch)
 		return
 	}
+	g.one, g.three = &g.tile1, &g.tile3
+	g.panels(n, accumulate, scratch, max(32, d.Block()), g.fill)
+}
+
+// panels multiplies X with one panel of W after another, of a multiple of unit columns,
+// that fill makes.
+func (g *gemm) panels(n int, add bool, scratch []float32, unit int, fill func(n0, rows, k0, cols int)) {
 	g.decoded, g.panel = scratch[:8*decodeLD], scratch[8*decodeLD:]
+	k := g.x.k
 	blocks := (k + panelCols - 1) / panelCols
-	unit := max(32, d.Block())
 	cols := ((k+blocks-1)/blocks + unit - 1) / unit * unit
 	for n0 := 0; n0 < n; n0 += g.panelRows() {
 		rows := min(g.panelRows(), n-n0)
 		for k0 := 0; k0 < k; k0 += cols {
 			c := min(cols, k-k0)
-			g.fill(n0, rows, k0, c)
-			g.multiply(n0, rows, k0, c, accumulate || k0 > 0)
+			fill(n0, rows, k0, c)
+			g.multiply(n0, rows, k0, c, add || k0 > 0)
 		}
 	}
 }
@@ -113,6 +131,8 @@ type gemm struct {
 	w        []byte
 	d        kernels.DType
 	rowBytes int
+
+	one, three *[4]tileFunc // that multiply
 
 	decoded []float32 // [8, decodeLD] rows of W
 	panel   []float32 // [cols, panelRows] of W, transposed
@@ -171,9 +191,9 @@ func (g *gemm) multiply(n0, rows, k0, cols int, add bool) {
 	if add {
 		mode = tileAdd
 	}
-	step, tiles := 3*g.lanes, &g.tile3
+	step, tiles := 3*g.lanes, g.three
 	if rows <= 2*g.lanes {
-		step, tiles = g.lanes, &g.tile1
+		step, tiles = g.lanes, g.one
 	}
 	for j := 0; j < rows; j += step {
 		for r := 0; r < x.m; {

@@ -828,12 +828,21 @@ TEXT ·productF32_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -915,12 +924,21 @@ TEXT ·productF32_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -984,12 +1002,21 @@ TEXT ·productF16_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1067,12 +1094,21 @@ TEXT ·productF16_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -1136,12 +1172,21 @@ TEXT ·productBF16_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1235,12 +1280,21 @@ TEXT ·productBF16_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -1312,12 +1366,21 @@ TEXT ·productQ80_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1439,12 +1502,21 @@ TEXT ·productQ80_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -1531,12 +1603,21 @@ TEXT ·productQ40_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1679,12 +1760,21 @@ TEXT ·productQ40_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ    blocks+32(FP), SI
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -1782,12 +1872,21 @@ TEXT ·productQ41_4AVX2(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1934,12 +2033,21 @@ TEXT ·productQ41_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ    blocks+32(FP), SI
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -2040,12 +2148,21 @@ TEXT ·productQ50_4AVX2(SB), NOSPLIT, $0-48
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	VMOVUPS bit4_avx2<>+0(SB), Y9
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2257,12 +2374,21 @@ TEXT ·productQ50_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	VMOVUPS bit4_avx2<>+0(SB), Y9
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -2396,12 +2522,21 @@ TEXT ·productQ51_4AVX2(SB), NOSPLIT, $0-48
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	VMOVUPS bit4_avx2<>+0(SB), Y9
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2617,12 +2752,21 @@ TEXT ·productQ51_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nibble_avx2<>+0(SB), Y8
 	VMOVUPS bit4_avx2<>+0(SB), Y9
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
@@ -2758,12 +2902,21 @@ TEXT ·productIQ4NL_4AVX2(SB), NOSPLIT, $0-48
 	VMOVUPS nonLinearLow_avx2<>+0(SB), Y8
 	VMOVUPS nonLinear_avx2<>+0(SB), Y9
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2919,12 +3072,21 @@ TEXT ·productIQ4NL_1AVX2(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nonLinearLow_avx2<>+0(SB), Y8
 	VMOVUPS nonLinear_avx2<>+0(SB), Y9
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 

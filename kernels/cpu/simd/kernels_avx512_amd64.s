@@ -54,6 +54,61 @@ store:
 	VZEROUPPER
 	RET
 
+// func pairs1x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs1x3AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	MOVQ   k+56(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+loop:
+	VMOVUPS      (DX), Z3
+	VMOVUPS      64(DX), Z4
+	VMOVUPS      128(DX), Z5
+	VBROADCASTSS (AX), Z6
+	LONG         $0x484ef262
+	WORD         $0xc352
+	LONG         $0x484ef262
+	WORD         $0xcc52
+	LONG         $0x484ef262
+	WORD         $0xd552
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), CX
+	MOVQ         alpha+72(FP), DX
+	CMPQ         CX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (DX), Z6
+	VFMADD231PS  (AX), Z6, Z0
+	VMOVUPS      64(DX), Z6
+	VFMADD231PS  64(AX), Z6, Z1
+	VMOVUPS      128(DX), Z6
+	VFMADD231PS  128(AX), Z6, Z2
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VZEROUPPER
+	RET
+
 // func tile1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 // Requires: AVX, AVX512F
 TEXT ·tile1x1AVX512(SB), NOSPLIT, $0-80
@@ -69,6 +124,45 @@ loop:
 	VMOVUPS      (DX), Z1
 	VBROADCASTSS (AX), Z2
 	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         CX, AX
+	ADDQ         BX, DX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), CX
+	MOVQ         alpha+72(FP), DX
+	CMPQ         CX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (DX), Z2
+	VFMADD231PS  (AX), Z2, Z0
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+
+store:
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func pairs1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs1x1AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	MOVQ   k+56(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop:
+	VMOVUPS      (DX), Z1
+	VBROADCASTSS (AX), Z2
+	LONG         $0x486ef262
+	WORD         $0xc152
 	ADDQ         CX, AX
 	ADDQ         BX, DX
 	DECQ         SI
@@ -160,6 +254,80 @@ store:
 	VZEROUPPER
 	RET
 
+// func pairs2x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs2x3AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+loop:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	VMOVUPS      128(BX), Z8
+	VBROADCASTSS (AX), Z9
+	LONG         $0x4836f262
+	WORD         $0xc652
+	LONG         $0x4836f262
+	WORD         $0xcf52
+	LONG         $0x4836d262
+	WORD         $0xd052
+	VBROADCASTSS (AX)(CX*1), Z10
+	LONG         $0x482ef262
+	WORD         $0xde52
+	LONG         $0x482ef262
+	WORD         $0xe752
+	LONG         $0x482ed262
+	WORD         $0xe852
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z9
+	VFMADD231PS  (AX), Z9, Z0
+	VFMADD231PS  (AX)(CX*1), Z9, Z3
+	VMOVUPS      64(BX), Z9
+	VFMADD231PS  64(AX), Z9, Z1
+	VFMADD231PS  64(AX)(CX*1), Z9, Z4
+	VMOVUPS      128(BX), Z9
+	VFMADD231PS  128(AX), Z9, Z2
+	VFMADD231PS  128(AX)(CX*1), Z9, Z5
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS (AX)(CX*1), Z3, Z3
+	VADDPS 64(AX)(CX*1), Z4, Z4
+	VADDPS 128(AX)(CX*1), Z5, Z5
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VZEROUPPER
+	RET
+
 // func tile2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 // Requires: AVX, AVX512F
 TEXT ·tile2x1AVX512(SB), NOSPLIT, $0-80
@@ -178,6 +346,52 @@ loop:
 	VFMADD231PS  Z2, Z3, Z0
 	VBROADCASTSS (AX)(CX*1), Z4
 	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z3
+	VFMADD231PS  (AX), Z3, Z0
+	VFMADD231PS  (AX)(CX*1), Z3, Z1
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS (AX)(CX*1), Z1, Z1
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func pairs2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs2x1AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop:
+	VMOVUPS      (BX), Z2
+	VBROADCASTSS (AX), Z3
+	LONG         $0x4866f262
+	WORD         $0xc252
+	VBROADCASTSS (AX)(CX*1), Z4
+	LONG         $0x485ef262
+	WORD         $0xca52
 	ADDQ         DX, AX
 	ADDQ         SI, BX
 	DECQ         DI
@@ -306,6 +520,120 @@ store:
 	VZEROUPPER
 	RET
 
+// func pairs4x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs4x3AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+loop:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Z14
+	VBROADCASTSS (AX), Z15
+	LONG         $0x4806d262
+	WORD         $0xc452
+	LONG         $0x4806d262
+	WORD         $0xcd52
+	LONG         $0x4806d262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(CX*1), Z16
+	LONG         $0x407ed262
+	WORD         $0xdc52
+	LONG         $0x407ed262
+	WORD         $0xe552
+	LONG         $0x407ed262
+	WORD         $0xee52
+	VBROADCASTSS (AX)(CX*2), Z17
+	LONG         $0x4076d262
+	WORD         $0xf452
+	LONG         $0x4076d262
+	WORD         $0xfd52
+	LONG         $0x40765262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z18
+	LONG         $0x406e5262
+	WORD         $0xcc52
+	LONG         $0x406e5262
+	WORD         $0xd552
+	LONG         $0x406e5262
+	WORD         $0xde52
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	LEAQ         (CX)(CX*2), SI
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z15
+	VFMADD231PS  (AX), Z15, Z0
+	VFMADD231PS  (AX)(CX*1), Z15, Z3
+	VFMADD231PS  (AX)(CX*2), Z15, Z6
+	VFMADD231PS  (AX)(SI*1), Z15, Z9
+	VMOVUPS      64(BX), Z15
+	VFMADD231PS  64(AX), Z15, Z1
+	VFMADD231PS  64(AX)(CX*1), Z15, Z4
+	VFMADD231PS  64(AX)(CX*2), Z15, Z7
+	VFMADD231PS  64(AX)(SI*1), Z15, Z10
+	VMOVUPS      128(BX), Z15
+	VFMADD231PS  128(AX), Z15, Z2
+	VFMADD231PS  128(AX)(CX*1), Z15, Z5
+	VFMADD231PS  128(AX)(CX*2), Z15, Z8
+	VFMADD231PS  128(AX)(SI*1), Z15, Z11
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS (AX)(CX*1), Z3, Z3
+	VADDPS 64(AX)(CX*1), Z4, Z4
+	VADDPS 128(AX)(CX*1), Z5, Z5
+	VADDPS (AX)(CX*2), Z6, Z6
+	VADDPS 64(AX)(CX*2), Z7, Z7
+	VADDPS 128(AX)(CX*2), Z8, Z8
+	VADDPS (AX)(SI*1), Z9, Z9
+	VADDPS 64(AX)(SI*1), Z10, Z10
+	VADDPS 128(AX)(SI*1), Z11, Z11
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(SI*1)
+	VMOVUPS Z10, 64(AX)(SI*1)
+	VMOVUPS Z11, 128(AX)(SI*1)
+	VZEROUPPER
+	RET
+
 // func tile4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 // Requires: AVX, AVX512F
 TEXT ·tile4x1AVX512(SB), NOSPLIT, $0-80
@@ -331,6 +659,68 @@ loop:
 	VFMADD231PS  Z4, Z7, Z2
 	VBROADCASTSS (AX)(R8*1), Z8
 	VFMADD231PS  Z4, Z8, Z3
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	LEAQ         (CX)(CX*2), SI
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z5
+	VFMADD231PS  (AX), Z5, Z0
+	VFMADD231PS  (AX)(CX*1), Z5, Z1
+	VFMADD231PS  (AX)(CX*2), Z5, Z2
+	VFMADD231PS  (AX)(SI*1), Z5, Z3
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS (AX)(CX*1), Z1, Z1
+	VADDPS (AX)(CX*2), Z2, Z2
+	VADDPS (AX)(SI*1), Z3, Z3
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(SI*1)
+	VZEROUPPER
+	RET
+
+// func pairs4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs4x1AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	VMOVUPS      (BX), Z4
+	VBROADCASTSS (AX), Z5
+	LONG         $0x4856f262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(CX*1), Z6
+	LONG         $0x484ef262
+	WORD         $0xcc52
+	VBROADCASTSS (AX)(CX*2), Z7
+	LONG         $0x4846f262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z8
+	LONG         $0x483ef262
+	WORD         $0xdc52
 	ADDQ         DX, AX
 	ADDQ         SI, BX
 	DECQ         DI
@@ -534,6 +924,200 @@ store:
 	VZEROUPPER
 	RET
 
+// func pairs8x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs8x3AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	LEAQ   (R8)(CX*2), R9
+	LEAQ   (R9)(CX*2), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+loop:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VBROADCASTSS (AX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052
+	LONG         $0x40269262
+	WORD         $0xc952
+	LONG         $0x40269262
+	WORD         $0xd252
+	VBROADCASTSS (AX)(CX*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852
+	LONG         $0x401e9262
+	WORD         $0xe152
+	LONG         $0x401e9262
+	WORD         $0xea52
+	VBROADCASTSS (AX)(CX*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052
+	LONG         $0x40169262
+	WORD         $0xf952
+	LONG         $0x40161262
+	WORD         $0xc252
+	VBROADCASTSS (AX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852
+	LONG         $0x400e1262
+	WORD         $0xd152
+	LONG         $0x400e1262
+	WORD         $0xda52
+	VBROADCASTSS (AX)(CX*4), Z27
+	LONG         $0x40261262
+	WORD         $0xe052
+	LONG         $0x40261262
+	WORD         $0xe952
+	LONG         $0x40261262
+	WORD         $0xf252
+	VBROADCASTSS (AX)(R9*1), Z28
+	LONG         $0x401e1262
+	WORD         $0xf852
+	LONG         $0x401e8262
+	WORD         $0xc152
+	LONG         $0x401e8262
+	WORD         $0xca52
+	VBROADCASTSS (AX)(R8*2), Z29
+	LONG         $0x40168262
+	WORD         $0xd052
+	LONG         $0x40168262
+	WORD         $0xd952
+	LONG         $0x40168262
+	WORD         $0xe252
+	VBROADCASTSS (AX)(R10*1), Z30
+	LONG         $0x400e8262
+	WORD         $0xe852
+	LONG         $0x400e8262
+	WORD         $0xf152
+	LONG         $0x400e8262
+	WORD         $0xfa52
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	LEAQ         (CX)(CX*2), SI
+	LEAQ         (SI)(CX*2), DI
+	LEAQ         (DI)(CX*2), R8
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z27
+	VFMADD231PS  (AX), Z27, Z0
+	VFMADD231PS  (AX)(CX*1), Z27, Z3
+	VFMADD231PS  (AX)(CX*2), Z27, Z6
+	VFMADD231PS  (AX)(SI*1), Z27, Z9
+	VFMADD231PS  (AX)(CX*4), Z27, Z12
+	VFMADD231PS  (AX)(DI*1), Z27, Z15
+	VFMADD231PS  (AX)(SI*2), Z27, Z18
+	VFMADD231PS  (AX)(R8*1), Z27, Z21
+	VMOVUPS      64(BX), Z27
+	VFMADD231PS  64(AX), Z27, Z1
+	VFMADD231PS  64(AX)(CX*1), Z27, Z4
+	VFMADD231PS  64(AX)(CX*2), Z27, Z7
+	VFMADD231PS  64(AX)(SI*1), Z27, Z10
+	VFMADD231PS  64(AX)(CX*4), Z27, Z13
+	VFMADD231PS  64(AX)(DI*1), Z27, Z16
+	VFMADD231PS  64(AX)(SI*2), Z27, Z19
+	VFMADD231PS  64(AX)(R8*1), Z27, Z22
+	VMOVUPS      128(BX), Z27
+	VFMADD231PS  128(AX), Z27, Z2
+	VFMADD231PS  128(AX)(CX*1), Z27, Z5
+	VFMADD231PS  128(AX)(CX*2), Z27, Z8
+	VFMADD231PS  128(AX)(SI*1), Z27, Z11
+	VFMADD231PS  128(AX)(CX*4), Z27, Z14
+	VFMADD231PS  128(AX)(DI*1), Z27, Z17
+	VFMADD231PS  128(AX)(SI*2), Z27, Z20
+	VFMADD231PS  128(AX)(R8*1), Z27, Z23
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS (AX)(CX*1), Z3, Z3
+	VADDPS 64(AX)(CX*1), Z4, Z4
+	VADDPS 128(AX)(CX*1), Z5, Z5
+	VADDPS (AX)(CX*2), Z6, Z6
+	VADDPS 64(AX)(CX*2), Z7, Z7
+	VADDPS 128(AX)(CX*2), Z8, Z8
+	VADDPS (AX)(SI*1), Z9, Z9
+	VADDPS 64(AX)(SI*1), Z10, Z10
+	VADDPS 128(AX)(SI*1), Z11, Z11
+	VADDPS (AX)(CX*4), Z12, Z12
+	VADDPS 64(AX)(CX*4), Z13, Z13
+	VADDPS 128(AX)(CX*4), Z14, Z14
+	VADDPS (AX)(DI*1), Z15, Z15
+	VADDPS 64(AX)(DI*1), Z16, Z16
+	VADDPS 128(AX)(DI*1), Z17, Z17
+	VADDPS (AX)(SI*2), Z18, Z18
+	VADDPS 64(AX)(SI*2), Z19, Z19
+	VADDPS 128(AX)(SI*2), Z20, Z20
+	VADDPS (AX)(R8*1), Z21, Z21
+	VADDPS 64(AX)(R8*1), Z22, Z22
+	VADDPS 128(AX)(R8*1), Z23, Z23
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(SI*1)
+	VMOVUPS Z10, 64(AX)(SI*1)
+	VMOVUPS Z11, 128(AX)(SI*1)
+	VMOVUPS Z12, (AX)(CX*4)
+	VMOVUPS Z13, 64(AX)(CX*4)
+	VMOVUPS Z14, 128(AX)(CX*4)
+	VMOVUPS Z15, (AX)(DI*1)
+	VMOVUPS Z16, 64(AX)(DI*1)
+	VMOVUPS Z17, 128(AX)(DI*1)
+	VMOVUPS Z18, (AX)(SI*2)
+	VMOVUPS Z19, 64(AX)(SI*2)
+	VMOVUPS Z20, 128(AX)(SI*2)
+	VMOVUPS Z21, (AX)(R8*1)
+	VMOVUPS Z22, 64(AX)(R8*1)
+	VMOVUPS Z23, 128(AX)(R8*1)
+	VZEROUPPER
+	RET
+
 // func tile8x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 // Requires: AVX, AVX512F
 TEXT ·tile8x1AVX512(SB), NOSPLIT, $0-80
@@ -573,6 +1157,100 @@ loop:
 	VFMADD231PS  Z8, Z11, Z6
 	VBROADCASTSS (AX)(R10*1), Z12
 	VFMADD231PS  Z8, Z12, Z7
+	ADDQ         DX, AX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         mode+64(FP), DX
+	MOVQ         alpha+72(FP), BX
+	LEAQ         (CX)(CX*2), SI
+	LEAQ         (SI)(CX*2), DI
+	LEAQ         (DI)(CX*2), R8
+	CMPQ         DX, $0x01
+	JLT          store
+	JEQ          add
+	VMOVUPS      (BX), Z9
+	VFMADD231PS  (AX), Z9, Z0
+	VFMADD231PS  (AX)(CX*1), Z9, Z1
+	VFMADD231PS  (AX)(CX*2), Z9, Z2
+	VFMADD231PS  (AX)(SI*1), Z9, Z3
+	VFMADD231PS  (AX)(CX*4), Z9, Z4
+	VFMADD231PS  (AX)(DI*1), Z9, Z5
+	VFMADD231PS  (AX)(SI*2), Z9, Z6
+	VFMADD231PS  (AX)(R8*1), Z9, Z7
+	JMP          store
+
+add:
+	VADDPS (AX), Z0, Z0
+	VADDPS (AX)(CX*1), Z1, Z1
+	VADDPS (AX)(CX*2), Z2, Z2
+	VADDPS (AX)(SI*1), Z3, Z3
+	VADDPS (AX)(CX*4), Z4, Z4
+	VADDPS (AX)(DI*1), Z5, Z5
+	VADDPS (AX)(SI*2), Z6, Z6
+	VADDPS (AX)(R8*1), Z7, Z7
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(SI*1)
+	VMOVUPS Z4, (AX)(CX*4)
+	VMOVUPS Z5, (AX)(DI*1)
+	VMOVUPS Z6, (AX)(SI*2)
+	VMOVUPS Z7, (AX)(R8*1)
+	VZEROUPPER
+	RET
+
+// func pairs8x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+// Requires: AVX, AVX512F
+TEXT ·pairs8x1AVX512(SB), NOSPLIT, $0-80
+	MOVQ   a+16(FP), AX
+	MOVQ   ars+24(FP), CX
+	MOVQ   aks+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	MOVQ   k+56(FP), DI
+	LEAQ   (CX)(CX*2), R8
+	LEAQ   (R8)(CX*2), R9
+	LEAQ   (R9)(CX*2), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop:
+	VMOVUPS      (BX), Z8
+	VBROADCASTSS (AX), Z9
+	LONG         $0x4836d262
+	WORD         $0xc052
+	VBROADCASTSS (AX)(CX*1), Z10
+	LONG         $0x482ed262
+	WORD         $0xc852
+	VBROADCASTSS (AX)(CX*2), Z11
+	LONG         $0x4826d262
+	WORD         $0xd052
+	VBROADCASTSS (AX)(R8*1), Z12
+	LONG         $0x481ed262
+	WORD         $0xd852
+	VBROADCASTSS (AX)(CX*4), Z9
+	LONG         $0x4836d262
+	WORD         $0xe052
+	VBROADCASTSS (AX)(R9*1), Z10
+	LONG         $0x482ed262
+	WORD         $0xe852
+	VBROADCASTSS (AX)(R8*2), Z11
+	LONG         $0x4826d262
+	WORD         $0xf052
+	VBROADCASTSS (AX)(R10*1), Z12
+	LONG         $0x481ed262
+	WORD         $0xf852
 	ADDQ         DX, AX
 	ADDQ         SI, BX
 	DECQ         DI
@@ -1138,6 +1816,26 @@ loop:
 	VZEROUPPER
 	RET
 
+// func roundPairsAVX512(dst *float32, src *float32, blocks int)
+// Requires: AVX, AVX512F
+TEXT ·roundPairsAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+loop:
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VMOVUPS Z0, (AX)
+	SUBQ    $-128, CX
+	ADDQ    $0x40, AX
+	DECQ    DX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 DATA from8_avx512<>+0(SB)/4, $0xc1000000
 DATA from8_avx512<>+4(SB)/4, $0xc0e00000
 DATA from8_avx512<>+8(SB)/4, $0xc0c00000
@@ -1274,12 +1972,21 @@ TEXT ·productF32_4AVX512(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1355,12 +2062,21 @@ TEXT ·productF32_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -1410,84 +2126,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func productF16_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·productF16_4AVX512(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ w+16(FP), DX
-	MOVQ stride+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ groups+40(FP), DI
-	LEAQ (BX)(BX*2), R11
-
-group:
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-block:
-	VMOVUPS       (R8), Z15
-	VMOVUPS       64(R8), Z16
-	PREFETCHT1    (R12)
-	VCVTPH2PS     (R9), Z14
-	VFMADD231PS   Z15, Z14, Z0
-	VCVTPH2PS     32(R9), Z14
-	VFMADD231PS   Z16, Z14, Z1
-	PREFETCHT1    (R12)(BX*1)
-	VCVTPH2PS     (R9)(BX*1), Z14
-	VFMADD231PS   Z15, Z14, Z2
-	VCVTPH2PS     32(R9)(BX*1), Z14
-	VFMADD231PS   Z16, Z14, Z3
-	PREFETCHT1    (R12)(BX*2)
-	VCVTPH2PS     (R9)(BX*2), Z14
-	VFMADD231PS   Z15, Z14, Z4
-	VCVTPH2PS     32(R9)(BX*2), Z14
-	VFMADD231PS   Z16, Z14, Z5
-	PREFETCHT1    (R12)(R11*1)
-	VCVTPH2PS     (R9)(R11*1), Z14
-	VFMADD231PS   Z15, Z14, Z6
-	VCVTPH2PS     32(R9)(R11*1), Z14
-	VFMADD231PS   Z16, Z14, Z7
-	SUBQ          $-128, R8
-	ADDQ          $0x40, R9
-	ADDQ          $0x40, R12
-	DECQ          R10
-	JNZ           block
-	VADDPS        Z1, Z0, Z0
-	VADDPS        Z3, Z2, Z2
-	VADDPS        Z5, Z4, Z4
-	VADDPS        Z7, Z6, Z6
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z4, Y5
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF64X4 $0x01, Z6, Y7
-	VADDPS        Y7, Y6, Y6
-	VHADDPS       Y2, Y0, Y0
-	VHADDPS       Y6, Y4, Y4
-	VHADDPS       Y4, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X4
-	VADDPS        X0, X4, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x10, AX
-	LEAQ          (DX)(BX*4), DX
-	DECQ          DI
-	JNZ           group
-	VZEROUPPER
-	RET
-
 // func productF16_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX512F
 TEXT ·productF16_1AVX512(SB), NOSPLIT, $0-48
@@ -1497,12 +2135,21 @@ TEXT ·productF16_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -1552,92 +2199,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func productBF16_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·productBF16_4AVX512(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ w+16(FP), DX
-	MOVQ stride+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ groups+40(FP), DI
-	LEAQ (BX)(BX*2), R11
-
-group:
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-block:
-	VMOVUPS       (R8), Z15
-	VMOVUPS       64(R8), Z16
-	PREFETCHT1    (R12)
-	VPMOVZXWD     (R9), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z15, Z14, Z0
-	VPMOVZXWD     32(R9), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z16, Z14, Z1
-	PREFETCHT1    (R12)(BX*1)
-	VPMOVZXWD     (R9)(BX*1), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z15, Z14, Z2
-	VPMOVZXWD     32(R9)(BX*1), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z16, Z14, Z3
-	PREFETCHT1    (R12)(BX*2)
-	VPMOVZXWD     (R9)(BX*2), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z15, Z14, Z4
-	VPMOVZXWD     32(R9)(BX*2), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z16, Z14, Z5
-	PREFETCHT1    (R12)(R11*1)
-	VPMOVZXWD     (R9)(R11*1), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z15, Z14, Z6
-	VPMOVZXWD     32(R9)(R11*1), Z14
-	VPSLLD        $0x10, Z14, Z14
-	VFMADD231PS   Z16, Z14, Z7
-	SUBQ          $-128, R8
-	ADDQ          $0x40, R9
-	ADDQ          $0x40, R12
-	DECQ          R10
-	JNZ           block
-	VADDPS        Z1, Z0, Z0
-	VADDPS        Z3, Z2, Z2
-	VADDPS        Z5, Z4, Z4
-	VADDPS        Z7, Z6, Z6
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VADDPS        Y3, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z4, Y5
-	VADDPS        Y5, Y4, Y4
-	VEXTRACTF64X4 $0x01, Z6, Y7
-	VADDPS        Y7, Y6, Y6
-	VHADDPS       Y2, Y0, Y0
-	VHADDPS       Y6, Y4, Y4
-	VHADDPS       Y4, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X4
-	VADDPS        X0, X4, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x10, AX
-	LEAQ          (DX)(BX*4), DX
-	DECQ          DI
-	JNZ           group
-	VZEROUPPER
-	RET
-
 // func productBF16_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 // Requires: AVX, AVX512F
 TEXT ·productBF16_1AVX512(SB), NOSPLIT, $0-48
@@ -1647,12 +2208,21 @@ TEXT ·productBF16_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -1716,12 +2286,21 @@ TEXT ·productQ80_4AVX512(SB), NOSPLIT, $0-48
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
 	LEAQ (BX)(BX*2), R11
+	MOVQ BX, R13
+	SHLQ $0x02, R13
+	MOVQ R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1821,12 +2400,21 @@ TEXT ·productQ80_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ stride+24(FP), BX
 	MOVQ blocks+32(FP), SI
 	MOVQ groups+40(FP), DI
+	MOVQ BX, R12
+	SHLQ $0x02, R12
+	MOVQ R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -1901,12 +2489,21 @@ TEXT ·productQ40_4AVX512(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS from8_avx512<>+0(SB), Z8
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2003,12 +2600,21 @@ TEXT ·productQ40_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ    blocks+32(FP), SI
 	MOVQ    groups+40(FP), DI
 	VMOVUPS from8_avx512<>+0(SB), Z8
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -2082,12 +2688,21 @@ TEXT ·productQ41_4AVX512(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS from0_avx512<>+0(SB), Z8
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2192,12 +2807,21 @@ TEXT ·productQ41_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ    blocks+32(FP), SI
 	MOVQ    groups+40(FP), DI
 	VMOVUPS from0_avx512<>+0(SB), Z8
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -2276,12 +2900,21 @@ TEXT ·productQ50_4AVX512(SB), NOSPLIT, $0-48
 	VMOVUPS from16_avx512<>+0(SB), Z8
 	VMOVUPS sixteenQ50_avx512<>+0(SB), Z9
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2399,12 +3032,21 @@ TEXT ·productQ50_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS from16_avx512<>+0(SB), Z8
 	VMOVUPS sixteenQ50_avx512<>+0(SB), Z9
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -2490,12 +3132,21 @@ TEXT ·productQ51_4AVX512(SB), NOSPLIT, $0-48
 	VMOVUPS five0_avx512<>+0(SB), Z8
 	VMOVUPS sixteenQ51_avx512<>+0(SB), Z9
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2621,12 +3272,21 @@ TEXT ·productQ51_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS five0_avx512<>+0(SB), Z8
 	VMOVUPS sixteenQ51_avx512<>+0(SB), Z9
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
@@ -2715,12 +3375,21 @@ TEXT ·productIQ4NL_4AVX512(SB), NOSPLIT, $0-48
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nonLinear_avx512<>+0(SB), Z8
 	LEAQ    (BX)(BX*2), R11
+	MOVQ    BX, R13
+	SHLQ    $0x02, R13
+	MOVQ    R13, R10
+
+further:
+	CMPQ R13, $0x00002000
+	JGE  group
+	ADDQ R10, R13
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R12
+	LEAQ   (DX)(R13*1), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2817,12 +3486,21 @@ TEXT ·productIQ4NL_1AVX512(SB), NOSPLIT, $0-48
 	MOVQ    blocks+32(FP), SI
 	MOVQ    groups+40(FP), DI
 	VMOVUPS nonLinear_avx512<>+0(SB), Z8
+	MOVQ    BX, R12
+	SHLQ    $0x02, R12
+	MOVQ    R12, R10
+
+further:
+	CMPQ R12, $0x00002000
+	JGE  group
+	ADDQ R10, R12
+	JMP  further
 
 group:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   SI, R10
-	LEAQ   (DX)(BX*4), R11
+	LEAQ   (DX)(R12*1), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 

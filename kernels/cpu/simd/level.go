@@ -43,7 +43,11 @@ type kernelSet struct {
 	someRows int
 
 	tile1, tile3 [4]tileFunc // 1, 2, 4 and 8 rows by one and three vectors
-	transpose8   func(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int)
+	// pairs1 and pairs3 are such tiles of pairs of bf16, and roundPairs makes these; nil
+	// where the processor has no products of them.
+	pairs1, pairs3 [4]tileFunc
+	roundPairs     func(dst, src *float32, blocks int)
+	transpose8     func(dst *float32, ldd uintptr, src *float32, lds uintptr, blocks int)
 
 	decode       [encodings]decodeFunc
 	product1     [encodings]productFunc  // one row; weights only

@@ -14,7 +14,13 @@ func machineLevels() []*kernelSet {
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ {
 		if x.HasAVX512VNNI {
-			return []*kernelSet{avx512VNNI(), avx512(), avx2()}
+			best := avx512VNNI()
+			if x.HasAVX512BF16 {
+				best.pairs1 = [4]tileFunc{pairs1x1AVX512, pairs2x1AVX512, pairs4x1AVX512, pairs8x1AVX512}
+				best.pairs3 = [4]tileFunc{pairs1x3AVX512, pairs2x3AVX512, pairs4x3AVX512, pairs8x3AVX512}
+				best.roundPairs = roundPairsAVX512
+			}
+			return []*kernelSet{best, avx512(), avx2()}
 		}
 		return []*kernelSet{avx512(), avx2()}
 	}
@@ -44,8 +50,9 @@ func avx512() *kernelSet {
 			kernels.Q2K: lanesQ2KAVX512, kernels.Q3K: lanesQ3KAVX512, kernels.Q4K: lanesQ4KAVX512,
 			kernels.Q5K: lanesQ5KAVX512, kernels.Q6K: lanesQ6KAVX512, kernels.IQ4NL: productIQ4NL_1AVX512,
 		},
+		// AVX2's loops for 16 bits read memory faster, by a tenth to a quarter.
 		product4: [encodings]productFunc{
-			kernels.F32: productF32_4AVX512, kernels.F16: productF16_4AVX512, kernels.BF16: productBF16_4AVX512,
+			kernels.F32: productF32_4AVX512, kernels.F16: productF16_4AVX2, kernels.BF16: productBF16_4AVX2,
 			kernels.Q8_0: productQ80_4AVX512, kernels.Q4_0: productQ40_4AVX512, kernels.Q4_1: productQ41_4AVX512,
 			kernels.Q5_0: productQ50_4AVX512, kernels.Q5_1: productQ51_4AVX512, kernels.IQ4NL: productIQ4NL_4AVX512,
 		},

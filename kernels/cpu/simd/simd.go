@@ -8,10 +8,10 @@
 // the environment variable HEADINFER_SIMD and Use choose another. The assembly
 // is generated: see gen.
 //
-// Activations keep the bits of a float32: every product is float32 arithmetic of the
-// weights' decoded values or, of up to four rows with quantised weights where the processor
-// multiplies bytes, exact sums of integers of 24 bits, whose error limbs.go bounds: it is
-// within that of float32 where the numbers of a block are of a size.
+// Activations keep the bits of a float32, but for GEMMPairs: every product is float32
+// arithmetic of the weights' decoded values or, of up to four rows with quantised weights
+// where the processor multiplies bytes, exact sums of integers of 24 bits, whose error
+// limbs.go bounds: it is within that of float32 where the numbers of a block are of a size.
 //
 // Matrix times matrix (GEMM) decodes a panel of W's rows once, transposed, and
 // multiplies it with all rows of X, a tile of 8 rows by 3 vectors of W's rows
@@ -20,6 +20,9 @@
 // for all rows of X. Matrix times vector (GEMV) decodes in registers and is
 // bound by memory, or by decoding; with sixteen lanes, super-blocks are multiplied
 // as they lie with an x that is laid out for them once (Lay).
+//
+// GEMMPairs is GEMM with weights in bf16 and X rounded to bf16, for processors with
+// AVX512-BF16: lossy, and nearly twice as fast (pairs.go).
 //
 // Attention has two regimes. With many queries, lanes are queries: scores and
 // outputs are kept transposed, [keys, queries] and [head_dim, queries], so that

@@ -8,11 +8,25 @@ package simd
 //go:noescape
 func tile1x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
+// pairs1x3AVX512 computes C[1, 48] from A[1, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs1x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
 // tile1x1AVX512 computes C[1, 16] from A[1, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
 //
 //go:noescape
 func tile1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
+// pairs1x1AVX512 computes C[1, 16] from A[1, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
 // tile2x3AVX512 computes C[2, 48] from A[2, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
@@ -20,11 +34,25 @@ func tile1x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr
 //go:noescape
 func tile2x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
+// pairs2x3AVX512 computes C[2, 48] from A[2, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs2x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
 // tile2x1AVX512 computes C[2, 16] from A[2, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
 //
 //go:noescape
 func tile2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
+// pairs2x1AVX512 computes C[2, 16] from A[2, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
 // tile4x3AVX512 computes C[4, 48] from A[4, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
@@ -32,11 +60,25 @@ func tile2x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr
 //go:noescape
 func tile4x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
+// pairs4x3AVX512 computes C[4, 48] from A[4, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs4x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
 // tile4x1AVX512 computes C[4, 16] from A[4, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
 //
 //go:noescape
 func tile4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
+// pairs4x1AVX512 computes C[4, 16] from A[4, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
 // tile8x3AVX512 computes C[8, 48] from A[8, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
@@ -44,11 +86,25 @@ func tile4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr
 //go:noescape
 func tile8x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
+// pairs8x3AVX512 computes C[8, 48] from A[8, k]·B[k, 48]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs8x3AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
 // tile8x1AVX512 computes C[8, 16] from A[8, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
 // strides are in bytes; mode is one of the tile constants; k > 0.
 //
 //go:noescape
 func tile8x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
+
+// pairs8x1AVX512 computes C[8, 16] from A[8, k]·B[k, 16]. Element (r, i) of A is at a + r·ars + i·aks;
+// strides are in bytes; mode is one of the tile constants; k > 0.
+// Elements are pairs of bf16, which are multiplied and added up as one.
+//
+//go:noescape
+func pairs8x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, aks uintptr, b *float32, ldb uintptr, k int, mode int, alpha *float32)
 
 // values1x3AVX512 computes C[1, 48] = C·alpha[row] + A[1, k]·B[k, 48].
 // Strides are in bytes; k > 0. It asks for as many bytes from next on as it
@@ -113,6 +169,11 @@ func values4x1AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float3
 //go:noescape
 func values4x4AVX512(c *float32, ldc uintptr, a *float32, ars uintptr, b *float32, ldb uintptr, k int, alpha *float32, next *float32)
 
+// roundPairsAVX512 rounds blocks of 32 floats to bf16, to nearest even.
+//
+//go:noescape
+func roundPairsAVX512(dst *float32, src *float32, blocks int)
+
 // productF32_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride
 // bytes apart, of 32·blocks columns.
 //
@@ -130,12 +191,6 @@ func productF32_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks 
 //go:noescape
 func decodeF32AVX512(dst *float32, src *byte, blocks int)
 
-// productF16_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride
-// bytes apart, of 32·blocks columns.
-//
-//go:noescape
-func productF16_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
-
 // productF16_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride
 // bytes apart, of 32·blocks columns.
 //
@@ -146,12 +201,6 @@ func productF16_1AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks 
 //
 //go:noescape
 func decodeF16AVX512(dst *float32, src *byte, blocks int)
-
-// productBF16_4AVX512 computes y[i] = row i of w · x for groups of 4 rows, stride
-// bytes apart, of 32·blocks columns.
-//
-//go:noescape
-func productBF16_4AVX512(y *float32, x *float32, w *byte, stride uintptr, blocks int, groups int)
 
 // productBF16_1AVX512 computes y[i] = row i of w · x for groups of 1 rows, stride
 // bytes apart, of 32·blocks columns.

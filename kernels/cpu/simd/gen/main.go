@@ -54,6 +54,7 @@ func generate(name string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("instruction set %q: must be avx512 or avx2", name)
 	}
 	g.tiles()
+	g.pairs()
 	g.transpose()
 	g.decoders()
 	g.codes()

@@ -4,15 +4,21 @@ import (
 	"fmt"
 
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // tiles writes the matrix products. The 8-row (4 with 16 registers) tiles of
 // three vectors keep 24 (12) sums in registers, which hides the latency of a
 // fused multiply–add and needs fewer loads than multiplications.
 func (g *isa) tiles() {
+	floats := func(b, x, acc reg.VecPhysical) { g.VFMADD231PS(b, x, acc) }
 	for rows := 1; rows <= g.w/2; rows *= 2 {
-		g.tile(rows, 3)
-		g.tile(rows, 1)
+		for _, nv := range []int{3, 1} {
+			g.tile("tile", "", rows, nv, floats)
+			if g.wide() {
+				g.tile("pairs", "\nElements are pairs of bf16, which are multiplied and added up as one.", rows, nv, g.dotPairs)
+			}
+		}
 	}
 	for rows := 1; rows <= 4; rows *= 2 {
 		g.values(rows, 3)
@@ -23,11 +29,12 @@ func (g *isa) tiles() {
 	}
 }
 
-func (g *isa) tile(rows, nv int) {
-	g.begin(fmt.Sprintf("tile%dx%d", rows, nv),
+// tile writes a tile of elements that multiply adds the products of.
+func (g *isa) tile(name, doc string, rows, nv int, multiply func(b, x, acc reg.VecPhysical)) {
+	g.begin(fmt.Sprintf("%s%dx%d", name, rows, nv),
 		"c *float32, ldc uintptr, a *float32, ars, aks uintptr, b *float32, ldb uintptr, k, mode int, alpha *float32",
 		fmt.Sprintf("computes C[%d, %d] from A[%d, k]·B[k, %d]. Element (r, i) of A is at a + r·ars + i·aks;\n"+
-			"strides are in bytes; mode is one of the tile constants; k > 0.", rows, nv*g.w, rows, nv*g.w))
+			"strides are in bytes; mode is one of the tile constants; k > 0.%s", rows, nv*g.w, rows, nv*g.w, doc))
 	a, ars, aks := g.arg("a"), g.arg("ars"), g.arg("aks")
 	b, ldb, k := g.arg("b"), g.arg("ldb"), g.arg("k")
 	at := g.rowsAt(a, ars, rows)
@@ -45,7 +52,7 @@ func (g *isa) tile(rows, nv int) {
 		x := spare[r%len(spare)]
 		g.VBROADCASTSS(at(r, 0), x)
 		for j := range nv {
-			g.VFMADD231PS(bv[j], x, acc[r*nv+j])
+			multiply(bv[j], x, acc[r*nv+j])
 		}
 	}
 	g.ADDQ(aks, a)
