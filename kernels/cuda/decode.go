@@ -23,6 +23,18 @@ const (
 	// decodeBlock is the threads of a block of the kernels for few rows, and
 	// combineBlock of those that join; twice that where there are few rows.
 	decodeBlock, combineBlock = 128, 128
+	// The kernel for many keys has one block a multiprocessor. On an H100 it is the
+	// faster with 1,000 keys a multiprocessor and 32 rows; with 500 keys, or with 64
+	// rows, the other is, by 5%.
+	longHeadDim, longKeys, longRows = 128, 768, 32
+	longBlock, longShared           = 256, 196608
+	// longTogether is how many results of a row a thread joins for it; with twice
+	// the threads, 8 tokens and 32K keys take 1 µs longer.
+	longTogether = 8
+	// Up to rowSplits results of a row are joined by a warp, which asks for all of them
+	// at once: 8 tokens and 32K keys take 1 µs less than with a block a row. With 32
+	// results a block is faster.
+	rowSplits = 16
 	// combineTogether is how many results of a row are joined at a time: of many, whole
 	// numbers of that are faster (32 than 33 by 3% of the whole, on an H100).
 	combineTogether = 8
@@ -36,21 +48,21 @@ func (p *problem) units() int { return p.heads * ceil(p.Q.Rows*p.Group, fewRows)
 
 // divide divides the keys of problems that are launched together between blocks:
 // with one wave of blocks, slots, evenly; where there are more units than that,
-// the longest are divided. A unit's keys go to at most half of the slots, a block
-// for each multiprocessor: with few units that reads as fast, and leaves fewer
-// results to combine. Either way at most slots blocks divide keys with others.
-func divide(problems []problem, slots int) {
-	units, most := 0, keysApart
+// the longest are divided. A unit's keys go to at most `most` blocks, one for each
+// multiprocessor: with few units that reads as fast, and leaves fewer results to
+// combine. Either way at most slots blocks divide keys with others.
+func divide(problems []problem, slots, most int) {
+	units, longest := 0, keysApart
 	for i := range problems {
 		units += problems[i].units()
-		most = max(most, problems[i].keys)
+		longest = max(longest, problems[i].keys)
 	}
 	room := slots
 	if units > slots {
 		room = units + slots/2
 	}
-	parts := func(p *problem, keys int) int { return min(max(1, ceil(p.keys, keys)), slots/2) }
-	keys := keysApart + sort.Search(most-keysApart, func(more int) bool {
+	parts := func(p *problem, keys int) int { return min(max(1, ceil(p.keys, keys)), most) }
+	keys := keysApart + sort.Search(longest-keysApart, func(more int) bool {
 		blocks := 0
 		for i := range problems {
 			blocks += problems[i].units() * parts(&problems[i], keysApart+more)
@@ -70,40 +82,71 @@ func whole(splits int) int {
 	return splits / combineTogether * combineTogether
 }
 
-// slots is how many blocks of the kernels for few rows run at once.
-func (d *Device) slots() int { return 2 * d.context.Properties().Multiprocessors }
+// slots is how many blocks of the kernels for few rows run at once: as many as
+// the shared memory holds, up to the 2 a multiprocessor that registers allow.
+func slots(p driver.Properties, headDim int) int {
+	const reserved = 1024 // of each block, by the driver
+	return p.Multiprocessors * min(2, max(1, (p.SharedBytes+reserved)/(decodeShared[headDim]+reserved)))
+}
+
+// longSplits is between how many blocks of the kernel for many keys a problem's
+// are divided, or 0 where it is not the faster, leaves multiprocessors idle or does
+// not fit.
+func longSplits(p *problem, of driver.Properties) int {
+	if p.HeadDim != longHeadDim || p.capped() || p.Q.Rows*p.Group > longRows || of.SharedBytes < longShared {
+		return 0
+	}
+	splits := whole(of.Multiprocessors / p.heads)
+	if p.heads*p.keys < longKeys*of.Multiprocessors || 16*p.heads*splits < 15*of.Multiprocessors {
+		return 0
+	}
+	return splits
+}
 
 // attendByKeys attends to problems of a head dimension in one launch, and in
 // another joins the results of blocks that divide keys between them.
 func (d *Device) attendByKeys(s *stream, problems []problem) error {
-	divide(problems, d.slots())
+	properties, headDim := d.context.Properties(), problems[0].HeadDim
+	decode, combine, block, shared, long := "attention_decode", "attention_combine", decodeBlock, decodeShared[headDim], 0
 	if len(problems) == 1 {
+		long = longSplits(&problems[0], properties)
+	}
+	switch {
+	case long > 0:
+		problems[0].splits = long
+		decode, block, shared = "attention_decode_long", longBlock, longShared
+	case len(problems) == 1:
+		divide(problems, slots(properties, headDim), properties.Multiprocessors)
 		problems[0].splits = whole(problems[0].splits)
+	default:
+		divide(problems, slots(properties, headDim), properties.Multiprocessors)
+		decode, combine = "attention_decode_list", "attention_combine_list"
 	}
 	// What takes longest comes first, so that nothing is left waiting for it.
 	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(b.keys*a.splits, a.keys*b.splits) })
 	l := newList(problems)
-	headDim := problems[0].HeadDim
 	if err := d.atLeast(&d.work.partial, int64(l.results)*int64(headDim+1)*4, "partial attention"); err != nil {
 		return err
-	}
-	decode, combine := "attention_decode", "attention_combine"
-	if len(problems) > 1 {
-		decode, combine = decode+"_list", combine+"_list"
 	}
 	capped := slices.ContainsFunc(problems, func(p problem) bool { return p.capped() })
 	partial := word(d.work.partial.Data)
 	args := append(l.args, partial, partial+4*uint64(l.results)*uint64(headDim))
-	err := d.launchEarly(s, headKernel(decode, headDim, capped), driver.Dim{X: l.blocks, Y: 1, Z: 1}, decodeBlock, decodeShared[headDim], args...)
+	err := d.launchEarly(s, headKernel(decode, headDim, capped), driver.Dim{X: l.blocks, Y: 1, Z: 1}, block, shared, args...)
 	if err != nil || l.rows == 0 {
 		return err
 	}
 	if len(problems) > 1 {
 		copy(args[1:], l.rowsFrom)
 	}
-	block := combineBlock
-	if l.rows <= d.context.Properties().Multiprocessors {
+	block = combineBlock
+	if l.rows <= properties.Multiprocessors {
 		block *= 2
+	}
+	if long > 0 && long <= rowSplits {
+		return d.launchEarly(s, "attention_combine_rows_"+suffix, driver.Dim{X: l.rows, Y: 1, Z: 1}, 32, 0, args...)
+	}
+	if long > 0 {
+		block = min(block, headDim/4*ceil(long, longTogether))
 	}
 	return d.launchEarly(s, combine+"_"+suffix, driver.Dim{X: l.rows, Y: 1, Z: 1}, block, 0, append(args, integer(headDim))...)
 }
@@ -152,5 +195,5 @@ func newList(problems []problem) list {
 // partialBytes bounds what attendByKeys takes of the workspace: results of at
 // most slots blocks, of fewRows rows each.
 func (d *Device) partialBytes(headDim int) int64 {
-	return int64(d.slots()) * fewRows * int64(headDim+1) * 4
+	return int64(slots(d.context.Properties(), headDim)) * fewRows * int64(headDim+1) * 4
 }

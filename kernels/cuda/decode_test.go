@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"headinfer/kernels"
+	"headinfer/kernels/cuda/driver"
 )
 
 func randomProblems(r *rand.Rand, count int) []problem {
@@ -28,7 +29,7 @@ func TestDivide(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 2000 {
 		problems, slots := randomProblems(r, 1+r.IntN(listProblems)), 2*(1+r.IntN(140))
-		divide(problems, slots)
+		divide(problems, slots, slots/2)
 		units, blocks, dividing, longest := 0, 0, 0, 0
 		for _, p := range problems {
 			n := p.units() * p.splits
@@ -65,8 +66,55 @@ func TestDivide(t *testing.T) {
 	for heads, want := range map[int]int{1: 132, 2: 132, 8: 33} {
 		alone := []problem{{heads: heads, keys: 131072}}
 		alone[0].Q.Rows, alone[0].Group = 1, 4
-		if divide(alone, 264); alone[0].splits != want {
+		if divide(alone, 264, 132); alone[0].splits != want {
 			t.Errorf("the keys of %d heads are divided into %d parts between 264 blocks, want %d", heads, alone[0].splits, want)
+		}
+	}
+}
+
+func TestSlots(t *testing.T) {
+	const h100, a100, rtx4090 = 227 << 10, 163 << 10, 99 << 10 // shared memory of a block
+	for _, c := range []struct{ shared, headDim, want int }{
+		{h100, 128, 20}, {h100, 64, 20}, {a100, 128, 10}, {a100, 64, 20}, {rtx4090, 128, 10}, {rtx4090, 64, 10},
+	} {
+		if got := slots(driver.Properties{Multiprocessors: 10, SharedBytes: c.shared}, c.headDim); got != c.want {
+			t.Errorf("with %d KiB and head_dim %d there are %d slots, want %d", c.shared>>10, c.headDim, got, c.want)
+		}
+	}
+}
+
+func TestLongSplits(t *testing.T) {
+	h100 := driver.Properties{Multiprocessors: 132, SharedBytes: 227 << 10}
+	alone := func(heads, rows, keys int) *problem {
+		p := &problem{heads: heads, keys: keys}
+		p.Q.Rows, p.Group, p.HeadDim = rows, 4, longHeadDim
+		return p
+	}
+	for _, c := range []struct{ heads, rows, keys, want int }{
+		{8, 1, 32768, 16}, {8, 8, 32768, 16}, {8, 9, 32768, 0}, {8, 1, 8192, 0},
+		{1, 1, 131072, 128}, {2, 1, 32768, 0}, {4, 8, 32768, 32}, {40, 1, 131072, 0}, {131, 1, 4096, 1}, {200, 1, 131072, 0},
+	} {
+		if got := longSplits(alone(c.heads, c.rows, c.keys), h100); got != c.want {
+			t.Errorf("%d heads, %d tokens and %d keys: %d splits, want %d", c.heads, c.rows, c.keys, got, c.want)
+		}
+	}
+	capped := alone(8, 1, 32768)
+	capped.SoftCap = 50
+	small := h100
+	small.SharedBytes = 163 << 10
+	other := alone(8, 1, 32768)
+	other.HeadDim = 64
+	for _, got := range []int{longSplits(capped, h100), longSplits(alone(8, 1, 32768), small), longSplits(other, h100)} {
+		if got != 0 {
+			t.Errorf("%d splits of the kernel for many keys, where there is none", got)
+		}
+	}
+	// The workspace is taken for as many results as slots blocks leave.
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		p := alone(1+r.IntN(200), 1+r.IntN(8), r.IntN(300_000))
+		if got := longSplits(p, h100); p.heads*got > h100.Multiprocessors {
+			t.Fatalf("%d heads are divided between %d blocks each, on %d multiprocessors", p.heads, got, h100.Multiprocessors)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestKernelNames(t *testing.T) {
 				headKernel("attention_decode_list", headDim, capped))
 		}
 	}
-	names = append(names, rotateKernel, rotateKernel+weighted, "attention_combine_"+suffix, "attention_combine_list_"+suffix)
+	names = append(names, headKernel("attention_decode_long", longHeadDim, false), rotateKernel, rotateKernel+weighted, "attention_combine_"+suffix, "attention_combine_rows_"+suffix, "attention_combine_list_"+suffix)
 	for headDim := 8; headDim <= 256; headDim += 8 {
 		name, err := massKernel(headDim)
 		if err != nil {

@@ -132,18 +132,6 @@ template <typename T, int N, int HeadDim> struct Walk {
       enter();
     }
   }
-
-  // copyTile starts copying keys or values to shared memory; rows past the tile's end become zeros.
-  template <int Threads> __device__ __forceinline__ void copyTile(uint32_t shared, const T* from, int length) const {
-    constexpr int chunks = HeadDim / 8;
-    const T* tile = from + static_cast<i64>(start) * HeadDim;
-#pragma unroll
-    for (int i = 0; i < N * chunks / Threads; i++) {
-      const int at = i * Threads + threadIdx.x, row = at / chunks, c = at % chunks;
-      const bool valid = row < length;
-      copy16(shared + chunkOffset<HeadDim>(row, c), tile + (valid ? row * HeadDim + c * 8 : 0), valid);
-    }
-  }
 };
 
 // storePair writes one row's pair of outputs; weights are what the old and the new partial result count for.

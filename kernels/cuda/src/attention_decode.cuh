@@ -4,9 +4,9 @@
 // The keys that any row sees are divided between blocks ("split-KV"), each of
 // which streams its tiles through a ring in shared memory. Up to 64 rows, pairs
 // of a query token and a query head of the KV head, are packed into 16-row
-// tiles; the 4 warps share out first the row tiles, then 16-key parts of a tile
-// of keys, with a partial softmax each, and join at the end. Where the keys are
-// divided, a second kernel joins the blocks (attention_join.cuh).
+// tiles; the warps share out first the row tiles, then parts of a tile of keys,
+// 16 or 32 at a time, with a partial softmax each, and join at the end. Where the
+// keys are divided, a second kernel joins the blocks (attention_join.cuh).
 //
 // A launch takes one problem, or a list of them that do not depend on each other.
 // Both kernels begin early, and have what they read first brought to the L2 cache.
@@ -14,11 +14,15 @@
 
 #include "attention_join.cuh"
 
-template <int HeadDim> struct DecodeShape {
-  static constexpr int threads = decodeThreads, M = 64;
-  static constexpr int N = HeadDim > 128 ? 32 : 64;                       // keys a tile
-  static constexpr int stages = HeadDim == 64 || HeadDim == 96 ? 4 : 3;   // tiles in the ring
+// DecodeShape is how a block works. Long is for many keys: one block fills a multiprocessor with tiles twice as large, so that
+// half as many results are left to join.
+template <int HeadDim, bool Long = false> struct DecodeShape {
+  static constexpr int threads = Long ? 256 : 128, M = 64;
+  static constexpr int N = (HeadDim > 128 ? 32 : 64) * (Long ? 2 : 1);  // keys a tile
+  static constexpr int stages = HeadDim == 64 || HeadDim == 96 ? 4 : 3; // tiles in the ring
   static constexpr int tileBytes = N * HeadDim * 2;
+  static constexpr int early = 6; // tiles brought to the L2 cache before earlier kernels have ended
+  static constexpr int admit = 8; // tiles left when the next kernel may begin: what it brings to the cache displaces others
 };
 
 // DecodeProblem is a problem as it is passed: the words of README's "problem".
@@ -79,8 +83,8 @@ template <typename T> struct DecodeList {
   }
 };
 
-template <typename T, int D> struct Decode {
-  using Shape = DecodeShape<D>;
+template <typename T, int D, bool Long = false> struct Decode {
+  using Shape = DecodeShape<D, Long>;
   static constexpr int N = Shape::N, stages = Shape::stages, threads = Shape::threads, warps = threads / 32;
   using Keys = Walk<T, N, D>;
 
@@ -111,7 +115,7 @@ template <typename T, int D> struct Decode {
 #pragma unroll
       for (int i = 0; i < N * chunks / threads; i++) {
         const int at = i * threads + threadIdx.x;
-        copy16(shared + chunkOffset<D>(at / chunks, at % chunks), tile + at * 8, true);
+        copy16Once(shared + chunkOffset<D>(at / chunks, at % chunks), tile + at * 8, true);
       }
       return;
     }
@@ -119,35 +123,39 @@ template <typename T, int D> struct Decode {
     for (int i = 0; i < N * chunks / threads; i++) {
       const int at = i * threads + threadIdx.x;
       const bool valid = at / chunks < length;
-      copy16(shared + chunkOffset<D>(at / chunks, at % chunks), tile + (valid ? at * 8 : 0), valid);
+      copy16Once(shared + chunkOffset<D>(at / chunks, at % chunks), tile + (valid ? at * 8 : 0), valid);
     }
   }
 
-  // attend takes 16 keys and values of the tile in shared memory; a row sees the tile's keys begin[half] to end[half].
+  // attend takes 16 or 32 keys and values of the tile in shared memory; a row sees the tile's keys begin[half] to end[half].
+  template <int Count>
   __device__ __forceinline__ void attend(const AttentionArgs<T>& a, uint32_t keys, uint32_t values, int from, const int (&begin)[2],
                                          const int (&end)[2], float scale2, float slope) {
+    constexpr int columns = Count / 8, sums = 32 / Count; // a product waits for the one that it is added to: of few there are two sums each
     const int lane = threadIdx.x % 32;
-    float s[2][4] = {}, odd[2][4] = {}; // two sums each, as a product waits for the one that it is added to
+    float s[columns][4] = {}, odd[columns][4] = {};
     const int kRow = (lane & 7) + (lane >> 4) * 8;
     const uint32_t kBase = keys + (from + kRow) * D * 2, kChunk = ((lane >> 3 & 1) ^ swizzle<D>(kRow)) << 4;
 #pragma unroll
-    for (int d = 0; d < D / 16; d += 2) {
-      uint32_t b[4], c[4];
-      ldmatrix4(b, kBase + (kChunk ^ d << 5));
-      ldmatrix4(c, kBase + (kChunk ^ (d + 1) << 5));
-      mma<T>(s[0], q[d], b[0], b[1]);
-      mma<T>(s[1], q[d], b[2], b[3]);
-      mma<T>(odd[0], q[d + 1], c[0], c[1]);
-      mma<T>(odd[1], q[d + 1], c[2], c[3]);
+    for (int d = 0; d < D / 16; d++) {
+#pragma unroll
+      for (int n = 0; n < columns; n += 2) {
+        uint32_t b[4];
+        ldmatrix4(b, kBase + n * 8 * D * 2 + (kChunk ^ d << 5));
+        mma<T>(d % sums == 0 ? s[n] : odd[n], q[d], b[0], b[1]);
+        mma<T>(d % sums == 0 ? s[n + 1] : odd[n + 1], q[d], b[2], b[3]);
+      }
     }
+    if (sums > 1) {
 #pragma unroll
-    for (int n = 0; n < 2; n++) {
+      for (int n = 0; n < columns; n++) {
 #pragma unroll
-      for (int i = 0; i < 4; i++) s[n][i] += odd[n][i];
+        for (int i = 0; i < 4; i++) s[n][i] += odd[n][i];
+      }
     }
     if (a.cap != 0) {
 #pragma unroll
-      for (int n = 0; n < 2; n++) {
+      for (int n = 0; n < columns; n++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) s[n][i] = a.bound(s[n][i], slope);
       }
@@ -157,7 +165,7 @@ template <typename T, int D> struct Decode {
     for (int half = 0; half < 2; half++) {
       float t = top[half];
 #pragma unroll
-      for (int n = 0; n < 2; n++) {
+      for (int n = 0; n < columns; n++) {
         const int key = from + n * 8 + lane % 4 * 2;
         if (key >= end[half] || (a.window != 0 && key < begin[half])) s[n][half * 2] = minusInfinity();
         if (key + 1 >= end[half] || (a.window != 0 && key + 1 < begin[half])) s[n][half * 2 + 1] = minusInfinity();
@@ -170,7 +178,7 @@ template <typename T, int D> struct Decode {
       top[half] = t;
       sum[half] *= shrink[half];
 #pragma unroll
-      for (int n = 0; n < 2; n++) {
+      for (int n = 0; n < columns; n++) {
         s[n][half * 2] = exp2Fast(s[n][half * 2] * scale2 - base);
         s[n][half * 2 + 1] = exp2Fast(s[n][half * 2 + 1] * scale2 - base);
         sum[half] += s[n][half * 2] + s[n][half * 2 + 1];
@@ -184,26 +192,31 @@ template <typename T, int D> struct Decode {
         for (int i = 0; i < 4; i++) o[d][i] *= shrink[i / 2];
       }
     }
-    const uint32_t p[4] = {pack2<T>(s[0][0], s[0][1]), pack2<T>(s[0][2], s[0][3]), pack2<T>(s[1][0], s[1][1]), pack2<T>(s[1][2], s[1][3])};
     const int vRow = lane & 15;
     const uint32_t vBase = values + (from + vRow) * D * 2, vChunk = ((lane >> 4) ^ swizzle<D>(vRow)) << 4;
 #pragma unroll
-    for (int d = 0; d < D / 16; d++) {
-      uint32_t b[4];
-      ldmatrix4Transposed(b, vBase + (vChunk ^ d << 5));
-      mma<T>(o[2 * d], p, b[0], b[1]);
-      mma<T>(o[2 * d + 1], p, b[2], b[3]);
+    for (int k = 0; k < columns / 2; k++) {
+      const float(&x)[4] = s[2 * k], (&y)[4] = s[2 * k + 1];
+      const uint32_t p[4] = {pack2<T>(x[0], x[1]), pack2<T>(x[2], x[3]), pack2<T>(y[0], y[1]), pack2<T>(y[2], y[3])};
+#pragma unroll
+      for (int d = 0; d < D / 16; d++) {
+        uint32_t b[4];
+        ldmatrix4Transposed(b, vBase + k * 16 * D * 2 + (vChunk ^ d << 5));
+        mma<T>(o[2 * d], p, b[0], b[1]);
+        mma<T>(o[2 * d + 1], p, b[2], b[3]);
+      }
     }
   }
 
-  // share leaves this warp's part of the softmax in shared memory.
-  __device__ __forceinline__ void share(WarpParts<D>& parts) const {
+  // share leaves this warp's part of the softmax in shared memory, of the first rows.
+  __device__ __forceinline__ void share(WarpParts<D, threads>& parts, int rows) const {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       float total = sum[half];
       total += __shfl_xor_sync(wholeWarp, total, 1);
       total += __shfl_xor_sync(wholeWarp, total, 2);
+      if (half * 8 + lane / 4 >= rows) continue;
       const int row = warp * 16 + half * 8 + lane / 4;
       if (lane % 4 == 0) {
         parts.tops[row] = top[half];
@@ -224,6 +237,13 @@ template <typename T, int D> struct Decode {
 #endif
   }
 
+  // fetchSoon has the L2 cache read a tile.
+  __device__ __forceinline__ static void fetchSoon(const Keys& tile) {
+    const i64 from = static_cast<i64>(tile.start) * D;
+    prefetch(tile.k + from, tile.length() * D * 2);
+    prefetch(tile.v + from, tile.length() * D * 2);
+  }
+
   // run is the work of a problem's block: split after split, then rows, then heads.
   __device__ __forceinline__ void run(const AttentionArgs<T>& a, int block, int splits, const Workspace& work) {
     extern __shared__ __align__(128) uint8_t shared[];
@@ -240,11 +260,9 @@ template <typename T, int D> struct Decode {
     const int all = Keys::tiles(a, a.visible((m0 + here - 1) / a.group)) - before;
     // A split takes every so many tiles, so that blocks that run together read what lies together.
     const int count = max(0, all - split + splits - 1) / splits;
-    if (static_cast<int>(threadIdx.x) < min(count, stages - 1)) {
-      const Keys soon(a, kvHead, before + split + static_cast<int>(threadIdx.x) * splits);
-      const i64 from = static_cast<i64>(soon.start) * D;
-      prefetch(soon.k + from, soon.length() * D * 2);
-      prefetch(soon.v + from, soon.length() * D * 2);
+    if (count <= Shape::admit) admitNext();
+    if (static_cast<int>(threadIdx.x) < min(count, Shape::early)) {
+      fetchSoon(Keys(a, kvHead, before + split + static_cast<int>(threadIdx.x) * splits));
     }
     Keys ahead(a, kvHead, before + split), walk = ahead;
     awaitEarlier();
@@ -276,24 +294,38 @@ template <typename T, int D> struct Decode {
       waitCopies<stages - 2>();
       __syncthreads(); // tile t is there, and no warp reads tile t-1 any more
       fetch();
+      if (t + Shape::admit + 1 == count) admitNext();
       const int length = walk.length(), position = walk.position();
       const int begin[2] = {hidden[0] - position, hidden[1] - position};
       const int end[2] = {min(length, visible[0] - position), min(length, visible[1] - position)};
       const uint32_t slot = ring + t % stages * 2 * Shape::tileBytes;
-      for (int from = part * 16; from < length; from += keyWarps * 16) {
-        attend(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
+      if (D <= 128 && N >= keyWarps * 32) { // of larger heads the registers are full
+        for (int from = part * 32; from < length; from += keyWarps * 32) {
+          attend<32>(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
+        }
+      } else {
+        for (int from = part * 16; from < length; from += keyWarps * 16) {
+          attend<16>(a, slot, slot + Shape::tileBytes, from, begin, end, scale2, slope);
+        }
       }
       walk.skip(splits);
     }
     waitCopies<0>();
     __syncthreads(); // the ring is free for the warps' results
-    WarpParts<D>& parts = *reinterpret_cast<WarpParts<D>*>(shared);
-    share(parts);
+    WarpParts<D, threads>& parts = *reinterpret_cast<WarpParts<D, threads>*>(shared);
+    share(parts, here - warp % rowWarps * 16);
     __syncthreads();
-    const Join<T, D> join = {a, work, kvHead, m0, here, split, splits};
+    const Join<T, D, threads> join = {a, work, kvHead, m0, here, split, splits};
     join.run(parts, rowWarps);
   }
 };
+
+// decodeProblem is what a block of a problem does.
+template <typename T, int D, bool Capped, bool Long>
+__device__ __forceinline__ void decodeProblem(const DecodeProblem<T>& problem, int block, const Workspace& work) {
+  Decode<T, D, Long> d;
+  d.run(problem.template args<Capped>(), block, static_cast<int>(problem.splits), problem.part(work, D));
+}
 
 // combineProblem joins the row of a problem's block: head after head of keys, and rows and their heads within.
 template <typename T>
@@ -305,20 +337,28 @@ __device__ __forceinline__ void combineProblem(const DecodeProblem<T>& problem, 
 }
 
 #define DECODE_KERNEL(T, NAME, D, SUFFIX, CAPPED)                                                                               \
-  extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_##NAME##_hd##D##SUFFIX(                       \
+  extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2) attention_decode_##NAME##_hd##D##SUFFIX(             \
+      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE) {                                 \
+    decodeProblem<T, D, CAPPED, false>(problem, blockIdx.x, {partialOut, partialLSE});                                          \
+  }                                                                                                                             \
+  extern "C" __global__ void __launch_bounds__(DecodeShape<D>::threads, 2) attention_decode_list_##NAME##_hd##D##SUFFIX(        \
+      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE) {                                       \
+    const int i = list.find(blockIdx.x);                                                                                        \
+    decodeProblem<T, D, CAPPED, false>(list.problem[i], blockIdx.x - static_cast<int>(list.first[i]), {partialOut, partialLSE});\
+  }
+#define DECODE_LONG_KERNEL(T, NAME, D)                                                                                          \
+  extern "C" __global__ void __launch_bounds__(DecodeShape<D, true>::threads, 1) attention_decode_long_##NAME##_hd##D(          \
+      const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE) {                                 \
+    decodeProblem<T, D, false, true>(problem, blockIdx.x, {partialOut, partialLSE});                                            \
+  }
+
+#define COMBINE_ROWS_KERNEL(T, NAME)                                                                                            \
+  extern "C" __global__ void __launch_bounds__(32) attention_combine_rows_##NAME(                                               \
       const __grid_constant__ DecodeProblem<T> problem, float* partialOut, float* partialLSE) {                                 \
     admitNext();                                                                                                                \
-    Decode<T, D> d;                                                                                                             \
-    d.run(problem.args<CAPPED>(), blockIdx.x, static_cast<int>(problem.splits), problem.part({partialOut, partialLSE}, D));     \
-  }                                                                                                                             \
-  extern "C" __global__ void __launch_bounds__(decodeThreads, 2) attention_decode_list_##NAME##_hd##D##SUFFIX(                  \
-      const __grid_constant__ DecodeList<T> list, float* partialOut, float* partialLSE) {                                       \
-    admitNext();                                                                                                                \
-    const int i = list.find(blockIdx.x);                                                                                        \
-    const DecodeProblem<T>& problem = list.problem[i];                                                                          \
-    Decode<T, D> d;                                                                                                             \
-    d.run(problem.args<CAPPED>(), blockIdx.x - static_cast<int>(list.first[i]), static_cast<int>(problem.splits),               \
-          problem.part({partialOut, partialLSE}, D));                                                                           \
+    const AttentionArgs<T> a = problem.args<false>();                                                                           \
+    const int packed = a.rows * a.group, row = blockIdx.x;                                                                      \
+    combineRow<T>(a, problem.part({partialOut, partialLSE}, 128), row / packed, row % packed, static_cast<int>(problem.splits)); \
   }
 
 #define ATTENTION_COMBINE(T, NAME)                                                                                              \
@@ -339,7 +379,9 @@ __device__ __forceinline__ void combineProblem(const DecodeProblem<T>& problem, 
   DECODE_KERNEL(T, NAME, D, _capped, true)
 #define ATTENTION_DECODES(T, NAME) \
   ATTENTION_COMBINE(T, NAME)       \
+  COMBINE_ROWS_KERNEL(T, NAME)     \
   ATTENTION_DECODE(T, NAME, 64)    \
   ATTENTION_DECODE(T, NAME, 96)    \
   ATTENTION_DECODE(T, NAME, 128)   \
-  ATTENTION_DECODE(T, NAME, 256)
+  ATTENTION_DECODE(T, NAME, 256)   \
+  DECODE_LONG_KERNEL(T, NAME, 128)

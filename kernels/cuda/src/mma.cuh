@@ -37,6 +37,13 @@ __device__ __forceinline__ void ldmatrix4Transposed(uint32_t (&r)[4], uint32_t a
 __device__ __forceinline__ void copy16(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
+// copy16Once is copy16 of what is read once: it is the first to leave the L2 cache.
+__device__ __forceinline__ void copy16Once(uint32_t shared, const void* global, bool valid) {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0), "l"(policy)
+               : "memory");
+}
 // copy4 is copy16 for 4 bytes.
 __device__ __forceinline__ void copy4(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(valid ? 4 : 0) : "memory");

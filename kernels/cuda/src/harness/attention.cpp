@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+constexpr int longShared = 196608; // bytes
+
 static unsigned up(int64_t a, int64_t b) { return static_cast<unsigned>((a + b - 1) / b); }
 
 int Problem::keys() const {
@@ -47,6 +49,10 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice) {
   return p;
 }
 
+bool haveLong(Type t, int headDim) {
+  return haveKernel(std::string("attention_decode_long_") + name(t) + "_hd" + std::to_string(headDim)) && sharedBytes() >= longShared;
+}
+
 bool haveHopper() { return haveKernel("attention_hopper_bf16_hd128"); }
 
 // units is how many blocks of rows and heads share no keys or rows.
@@ -77,6 +83,16 @@ std::vector<int> goodSplits(const List& list) {
   return n;
 }
 
+// whole rounds many splits down to a number that is joined without a rest.
+static int whole(int splits) { return splits < 32 ? splits : splits / 8 * 8; }
+
+std::pair<Kernel, int> faster(const Problem& p) {
+  const int splits = whole(multiprocessors() / p.kvHeads);
+  const bool many = int64_t(p.kvHeads) * p.keys() >= 768 * multiprocessors(), fills = 16 * p.kvHeads * splits >= 15 * multiprocessors();
+  if (haveLong(p.t, p.headDim) && !p.bounded() && p.rows * p.group <= 32 && many && fills) return {LONG, splits};
+  return {DECODE, whole(goodSplits({&p})[0])};
+}
+
 static int64_t flagsOf(const Problem& p) { return (p.causal ? 1 : 0) | (p.merge ? 2 : 0) | (p.floatOut ? 4 : 0); }
 
 std::vector<uint64_t> attentionWords(const Problem& p) {
@@ -105,8 +121,8 @@ static uint64_t workspace(size_t bytes) {
   return kept->at;
 }
 
-// attendByKeys launches the kernels for a list, or those for one problem.
-static void attendByKeys(const List& list, const std::vector<int>& splits, bool asList, bool early) {
+// attendByKeys launches the kernels for a list, or those for one problem: DECODE or LONG.
+static void attendByKeys(const List& list, const std::vector<int>& splits, bool asList, Kernel kernel, bool early) {
   constexpr size_t most = 64, problemWords = 31;
   const Problem& one = *list[0];
   bool bounded = false;
@@ -139,12 +155,19 @@ static void attendByKeys(const List& list, const std::vector<int>& splits, bool 
     all.insert(all.end(), {partial, partial + results * one.headDim * 4});
     return all;
   };
-  launchWords("attention_decode_" + kind + name(one.t) + "_hd" + std::to_string(one.headDim) + (bounded ? "_capped" : ""),
-              {static_cast<unsigned>(blocks)}, 128, one.headDim == 64 ? 65536 : 98304, words(firstBlock), early);
+  const bool isLong = kernel == LONG;
+  launchWords("attention_decode_" + kind + (isLong ? "long_" : "") + name(one.t) + "_hd" + std::to_string(one.headDim) + (bounded ? "_capped" : ""),
+              {static_cast<unsigned>(blocks)}, isLong ? 256 : 128, isLong ? longShared : one.headDim == 64 ? 65536 : 98304, words(firstBlock), early);
   if (rows == 0) return;
   std::vector<uint64_t> combined = words(firstRow);
+  if (isLong && splits[0] <= 16) {
+    launchWords(std::string("attention_combine_rows_") + name(one.t), {static_cast<unsigned>(rows)}, 32, 0, combined, true);
+    return;
+  }
   combined.push_back(word(one.headDim));
-  launchWords("attention_combine_" + kind + name(one.t), {static_cast<unsigned>(rows)}, rows <= multiprocessors() ? 256 : 128, 0, combined, true);
+  int threads = rows <= multiprocessors() ? 256 : 128;
+  if (isLong) threads = std::min<int>(threads, one.headDim / 4 * up(splits[0], 8));
+  launchWords("attention_combine_" + kind + name(one.t), {static_cast<unsigned>(rows)}, threads, 0, combined, true);
 }
 
 void attend(const Problem& p, Kernel kernel, int splits, bool early) {
@@ -166,9 +189,10 @@ void attend(const Problem& p, Kernel kernel, int splits, bool early) {
     const unsigned shared = p.headDim == 128 ? 164928 : 124000;
     return launchWords("attention_hopper_" + t + hd, {up(packed, M), kvHeads}, p.headDim == 128 ? 384 : 512, shared, words);
   }
-  attendByKeys({&p}, splits ? std::vector<int>{splits} : goodSplits({&p}), false, early);
+  if (splits == 0) splits = kernel == LONG ? multiprocessors() / p.kvHeads : whole(goodSplits({&p})[0]);
+  attendByKeys({&p}, {splits}, false, kernel, early);
 }
 
 void attendList(const List& list, std::vector<int> splits, bool early) {
-  attendByKeys(list, splits.empty() ? goodSplits(list) : splits, true, early);
+  attendByKeys(list, splits.empty() ? goodSplits(list) : splits, true, DECODE, early);
 }

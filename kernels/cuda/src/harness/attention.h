@@ -3,7 +3,7 @@
 
 #include "harness.h"
 
-enum Kernel { PREFILL, DECODE, GENERIC, HOPPER };
+enum Kernel { PREFILL, DECODE, GENERIC, HOPPER, LONG }; // LONG is DECODE for many keys
 
 struct Problem {
   Type t;
@@ -46,10 +46,15 @@ Problem makeProblem(Rng& r, const Shape& s, bool onDevice);
 // 9.0a, which are for bf16 and a head_dim of 64 or 128.
 bool haveHopper();
 
+// haveLong says whether LONG has been compiled for a head_dim and a block's shared memory holds its ring.
+bool haveLong(Type t, int headDim);
+
 // attentionWords are the arguments that all kernels begin with, for the pieces there are.
 std::vector<uint64_t> attentionWords(const Problem& p);
-// attend launches a kernel; splits is for DECODE, and chosen if it is 0. Early, DECODE may begin before the kernel ahead has ended.
+// attend launches a kernel; splits is for DECODE and LONG, and chosen if it is 0. Early, they may begin before the kernel ahead has ended.
 void attend(const Problem& p, Kernel k, int splits = 0, bool early = false);
+// faster is which of DECODE and LONG a problem by itself is for, and how its keys are divided then.
+std::pair<Kernel, int> faster(const Problem& p);
 
 using List = std::vector<const Problem*>;
 // attendList launches DECODE once on up to 64 problems of a type and a head_dim; splits has those of each, or is empty.
@@ -69,6 +74,8 @@ void testCase(Rng& r, Kernel k, const Shape& s, int splits, bool unread = false)
 // testLarge compares a kernel with the generic one: the keys in one call and, without a window, in several calls that merge.
 void testLarge(Rng& r, Kernel k, const Shape& s);
 std::string describe(Kernel k, const Shape& s, int splits);
+// testLong tests LONG.
+void testLong(Rng& r, Type t, int headDim, bool small);
 // testLists tests DECODE on lists of problems.
 void testLists(Rng& r, bool small);
 // timePrefill prints what a kernel for many rows takes.

@@ -111,6 +111,7 @@ void testDecode(Rng& r) {
           for (int splits : {1, uniform(r, 2, 9)}) testCase(r, DECODE, s, splits);
         }
       }
+      if (haveLong(t, headDim)) testLong(r, t, headDim, false);
       testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true});
       testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true, 4096, 50});
     }
@@ -127,21 +128,26 @@ static double readLimit() {
 
 static double bytesRead(const Problem& p) { return 4.0 * (p.keys() - p.from(0)) * p.headDim * p.kvHeads; }
 
-// decode times a problem, launched after the one before it has ended and as it is in a decode step, while that ends; each of
-// these ways to divide the keys of a KV head and a block of rows, 0 for a good one.
-static void decode(Rng& r, Shape s, double limit, const std::vector<int>& ways = {0}) {
+using Way = std::pair<Kernel, int>; // and between how many blocks it divides the keys of a KV head and a block of rows
+
+// decode times a problem, launched after the one before it has ended and as it is in a decode step, while that ends: as it
+// is attended to, and in other ways.
+static void decode(Rng& r, Shape s, double limit, const std::vector<Way>& others = {}) {
   s.gaps = false;
   // So many that none finds its keys in the cache.
   std::vector<Problem> problems;
   for (int i = s.tokens[0] < 32768 || s.tokens[0] > 65536 ? 8 : 32; i > 0; i--) problems.push_back(makeProblem(r, s, true));
-  for (int splits : ways) {
+  std::vector<Way> ways = {faster(problems[0])};
+  ways.insert(ways.end(), others.begin(), others.end());
+  for (const auto& [kernel, splits] : ways) {
+    if (kernel == LONG && !haveLong(s.t, s.headDim)) continue;
     for (bool early : {false, true}) {
-      const double ms = milliseconds([&] {
-        for (const Problem& p : problems) attend(p, DECODE, splits, early);
+      const double ms = milliseconds([&, kernel = kernel, splits = splits] {
+        for (const Problem& p : problems) attend(p, kernel, splits, early);
       }, 20) / problems.size();
       char what[200];
-      snprintf(what, sizeof what, "decode %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s%s", name(s.t), s.headDim, s.kvHeads, s.group, s.rows,
-               problems[0].keys(), splits ? splits : goodSplits({&problems[0]})[0], bounds(s).c_str(), early ? ", dependent" : "");
+      snprintf(what, sizeof what, "decode%s %s hd%d %dx%d heads, %d rows, %d keys, %d splits%s%s", kernel == LONG ? " long" : "", name(s.t), s.headDim,
+               s.kvHeads, s.group, s.rows, problems[0].keys(), splits, bounds(s).c_str(), early ? ", dependent" : "");
       rate(what, ms, bytesRead(problems[0]), limit);
     }
   }
@@ -182,10 +188,11 @@ void benchmarkDecode(Rng& r) {
     return Shape{BF16, headDim, rows, kvHeads, group, {keys}, true, false, false};
   };
   for (int rows : {1, 16}) decode(r, shape(128, rows, 8, 4, 256), limit);
-  decode(r, shape(128, 1, 8, 4, 4096), limit, {4, 8, 16, 32});
-  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 32768), limit, {16, 24, 32, 33});
-  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 131072), limit, {16, 32, 33});
-  for (int rows : {1, 8}) decode(r, shape(128, rows, 1, 4, 131072), limit, {66, 128, 132, 264});
+  decode(r, shape(128, 1, 8, 4, 4096), limit, {{DECODE, 8}, {DECODE, 32}});
+  decode(r, shape(128, 1, 8, 4, 8192), limit, {{LONG, 16}});
+  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 32768), limit, {{DECODE, 32}, {LONG, 16}});
+  for (int rows : {1, 4, 8, 16}) decode(r, shape(128, rows, 8, 4, 131072), limit, {{DECODE, 32}, {LONG, 16}});
+  for (int rows : {1, 8}) decode(r, shape(128, rows, 1, 4, 131072), limit, {{DECODE, 128}, {LONG, 132}});
   for (int headDim : {64, 96, 256}) decode(r, shape(headDim, 1, 8, 4, 65536), limit);
   Shape bounded = shape(256, 1, 8, 2, 65536);
   bounded.cap = 50;

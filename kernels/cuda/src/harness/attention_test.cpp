@@ -5,7 +5,7 @@
 
 #include "attention.h"
 
-static const char* const kernelNames[] = {"prefill", "decode", "generic", "hopper"};
+static const char* const kernelNames[] = {"prefill", "decode", "generic", "hopper", "decode long"};
 
 static void fold(double& lse, double* out, double oldLSE, const double* old, int n) {
   const double top = std::max(lse, oldLSE);
@@ -179,6 +179,19 @@ static void testBounds(Rng& r, Type t, int headDim, bool small) {
   testLarge(r, PREFILL, {t, headDim, 1000, 2, 4, {8192, 3001, 0, 1000}, true, false, false, 0, 50});
 }
 
+void testLong(Rng& r, Type t, int headDim, bool small) {
+  for (int rows : {1, uniform(r, 2, 8), 16}) {
+    for (int splits : {1, uniform(r, 2, 9)}) {
+      for (int keys : {uniform(r, 1, 5), uniform(r, 100, small ? 700 : 9000)}) {
+        const int kvHeads = uniform(r, 1, 3), group = uniform(r, 1, 4);
+        testCase(r, LONG, {t, headDim, rows, kvHeads, group, cut(r, keys, uniform(r, 1, 4)), uniform(r, 0, 1) == 1, uniform(r, 0, 1) == 1, uniform(r, 0, 1) == 1},
+                 splits);
+      }
+    }
+  }
+  if (!small) testLarge(r, LONG, {t, headDim, 5, 2, 4, {140000, 777, 5}, true, false, true});
+}
+
 void testAttention(Rng& r, bool small) {
   for (Type t : activationTypes) {
     testMerge(r, t);
@@ -201,6 +214,7 @@ void testAttention(Rng& r, bool small) {
         }
         testCase(r, DECODE, shape(3, uniform(r, 1, 5)), 7); // splits without keys, and queries that see nothing
       }
+      if (haveLong(t, headDim)) testLong(r, t, headDim, small);
       if (!fast || small) continue;
       testLarge(r, PREFILL, {t, headDim, 1000, 2, 4, {8192, 3001, 0, 1000}, true, false, false});
       testLarge(r, DECODE, {t, headDim, 5, 2, 4, {40000, 777, 5}, true, false, true});

@@ -173,7 +173,7 @@ void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned sha
 
 void synchronize() { CHECK(cuCtxSynchronize()); }
 
-void openDevice(const std::string& images) {
+void openDevice(const std::string& images, const std::string& of) {
   CHECK(cuInit(0));
   CHECK(cuDeviceGet(&device, 0));
   CUcontext context;
@@ -185,7 +185,7 @@ void openDevice(const std::string& images) {
   DIR* dir = opendir(images.c_str());
   while (dirent* e = dir ? readdir(dir) : nullptr) {
     const std::string file = e->d_name;
-    if (file.size() < 7 || file.substr(file.size() - 6) != ".image") continue;
+    if (file.size() < 7 || file.substr(file.size() - 6) != ".image" || file.compare(0, of.size(), of)) continue;
     CUmodule m;
     check(cuModuleLoad(&m, (images + "/" + file).c_str()), file.c_str());
     unsigned count;
@@ -201,6 +201,12 @@ void openDevice(const std::string& images) {
     }
   }
   if (dir) closedir(dir);
+}
+
+int sharedBytes() {
+  int n;
+  CHECK(cuDeviceGetAttribute(&n, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device));
+  return n;
 }
 
 int multiprocessors() {

@@ -82,9 +82,10 @@ template <typename... A> void launch(const std::string& kernel, Grid g, unsigned
 }
 void synchronize();
 
-// openDevice loads every image of a folder, and prints the device.
-void openDevice(const std::string& images);
+// openDevice loads the images of a folder whose names begin with `of`, and prints the device.
+void openDevice(const std::string& images, const std::string& of);
 int multiprocessors();
+int sharedBytes(); // the most that a block can have
 
 // Results. Of failures the first failuresPrinted are printed. finish prints the totals and returns the exit status.
 extern int passed, failed, failuresPrinted;
@@ -107,6 +108,7 @@ double milliseconds(const std::function<void()>& f, int repeats);
 void testOperators(Rng& r, bool small);
 void testRotate(Rng& r, bool small);
 void testLinear(Rng& r, bool small);
+void testRings(Rng& r);
 // testLayers compares decode steps whose kernels begin early with the same launched one after another.
 void testLayers(Rng& r, bool small);
 void testAttention(Rng& r, bool small);

@@ -72,6 +72,17 @@ static void testCase(Rng& r, const LinearCase& c) {
   near(what, read(y), want, c.floatResult ? 1e-5 : epsilon(c.t));
 }
 
+// testRings goes several times around the rings in shared memory that weights are read through, with two blocks each.
+void testRings(Rng& r) {
+  constexpr int rowBytes = 3 * 4096; // a block's ring has 4096 of each row
+  for (Type t : activationTypes) {
+    for (Encoding e : encodings) {
+      const int block = std::max(8, blockElements(e)), in = (int(rowBytes / bytesPerElement(e)) / block + uniform(r, 0, 9)) * block;
+      for (int rows : {1, uniform(r, 2, 8), uniform(r, 9, 16)}) testCase(r, {t, e, rows, in, {uniform(r, 17, 32)}, 8, false, true});
+    }
+  }
+}
+
 void testLinear(Rng& r, bool small) {
   for (Type t : activationTypes) {
     for (Encoding e : encodings) {
