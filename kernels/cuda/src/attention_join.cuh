@@ -134,21 +134,21 @@ template <typename T> struct Combine {
 #pragma unroll 1
       for (int s0 = group; s0 < splits; s0 += ahead * groups) {
         float lse[ahead], most = top;
-        float4 v[most];
+        float4 v[ahead];
 #pragma unroll
-        for (int i = 0; i < most; i++) {
+        for (int i = 0; i < ahead; i++) {
           const int s = s0 + i * groups;
           lse[i] = s < splits ? __ldcg(work.lse + first + s) : minusInfinity();
           v[i] = s < splits ? __ldcg(from + static_cast<i64>(s) * lanes) : make_float4(0, 0, 0, 0);
         }
 #pragma unroll
-        for (int i = 0; i < most; i++) most = fmaxf(most, lse[i]);
+        for (int i = 0; i < ahead; i++) most = fmaxf(most, lse[i]);
         const float before = shareBeside(top, most);
         top = most;
         total *= before;
         sum = make_float4(sum.x * before, sum.y * before, sum.z * before, sum.w * before);
 #pragma unroll
-        for (int i = 0; i < most; i++) {
+        for (int i = 0; i < ahead; i++) {
           const float w = shareBeside(lse[i], top);
           total += w;
           addShare(sum, w, v[i]);
@@ -193,7 +193,7 @@ __device__ __forceinline__ void combineRow(const AttentionArgs<T>& a, const Work
   awaitEarlier();
   const float old = a.flags & mergeFlag ? *lse : minusInfinity();
   const float mine = lane < splits ? __ldcg(work.lse + first + lane) : minusInfinity();
-  float4 v[ahead];
+  float4 v[most];
 #pragma unroll
   for (int i = 0; i < most; i++) v[i] = i < splits ? __ldcg(from + i * 32) : make_float4(0, 0, 0, 0);
   float top = mine;
