@@ -12,8 +12,8 @@ import (
 	"headinfer/kernels/cpu/simd"
 )
 
-// rounding is a device that multiplies in bf16.
-func rounding(budget int64) (kernels.Device, error) {
+// roundingProducts is a device that multiplies in bf16.
+func roundingProducts(budget int64) (kernels.Device, error) {
 	dev := cpu.Open(budget, 2)
 	if err := dev.RoundProducts(); err != nil {
 		return nil, errors.Join(err, dev.Close())
@@ -50,7 +50,7 @@ func TestRoundedProducts(t *testing.T) {
 		for i := range ids {
 			ids[i] = int32(r.IntN(250))
 		}
-		exact, rounded := logits(twoThreads, ids, false), logits(rounding, ids, true)
+		exact, rounded := logits(twoThreads, ids, false), logits(roundingProducts, ids, true)
 		off := deviations(exact, rounded)
 		t.Logf("%d tokens: %.4f standard deviations", n, off)
 		if n <= kernels.ExactRows && off != 0 || n > kernels.ExactRows && !(off > 0 && off < 0.2) {
