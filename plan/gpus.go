@@ -40,7 +40,7 @@ var gpus = []GPU{
 	{Name: "RTX 5090", Memory: 32 << 30, Peak: 209.5 * tera, Bandwidth: 1792 * giga, Link: 5, Half: true, Major: 12, Minor: 0, Multiprocessors: 170},
 	{Name: "RTX A6000", Memory: 48 << 30, Peak: 154.8 * tera, Bandwidth: 768 * giga, Link: 4, Major: 8, Minor: 6, Multiprocessors: 84, aliases: []string{"a6000"}},
 	{Name: "RTX 6000 Ada", Memory: 48 << 30, Peak: 364 * tera, Bandwidth: 960 * giga, Link: 4, Major: 8, Minor: 9, Multiprocessors: 142, aliases: []string{"6000adageneration"}},
-	{Name: "A10", Memory: 24 << 30, Peak: 125 * tera, Bandwidth: 600 * giga, Link: 4, Major: 8, Minor: 6, Multiprocessors: 72, aliases: []string{"a10g"}},
+	{Name: "A10", Memory: 24 << 30, Peak: 125 * tera, Bandwidth: 600 * giga, Link: 4, Major: 8, Minor: 6, Multiprocessors: 72},
 	{Name: "L4", Memory: 24 << 30, Peak: 121 * tera, Bandwidth: 300 * giga, Link: 4, Major: 8, Minor: 9, Multiprocessors: 58},
 	{Name: "L40S", Memory: 48 << 30, Peak: 362 * tera, Bandwidth: 864 * giga, Link: 4, Major: 8, Minor: 9, Multiprocessors: 142},
 	{Name: "A100 40GB", Memory: 40 << 30, Peak: 312 * tera, Bandwidth: 1555 * giga, Link: 4, Major: 8, Minor: 0, Multiprocessors: 108, aliases: []string{"a100sxm440gb", "a100pcie40gb"}},

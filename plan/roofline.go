@@ -44,10 +44,6 @@ func Roofline(r Rates, works ...Work) []RooflinePoint {
 	return points
 }
 
-// Ridge returns the intensity from which on a slope does not bound: compute's rate
-// over the slope's.
-func Ridge(compute, slope float64) float64 { return seconds(compute, slope) }
-
 // Works returns a prefill of tokens and a decode step after them, each as a whole and
 // its attention by itself: what is computed (of attention the causal half), what is
 // read of the device's memory at least (weights once a pass, keys and values), and what

@@ -21,8 +21,8 @@ func TestRoofline(t *testing.T) {
 			if took := w.FLOP / p.Attainable; math.Abs(took/max(w.FLOP/r.Linear, p.Bytes/slope)-1) > 1e-9 {
 				t.Errorf("%+v under %+v: %g s", w, r, took)
 			}
-			if above := p.Intensity >= Ridge(r.Linear, slope); above != (p.Bound == BoundCompute) {
-				t.Errorf("%+v: the ridge is at %g", p, Ridge(r.Linear, slope))
+			if ridge := r.Linear / slope; p.Intensity >= ridge != (p.Bound == BoundCompute) {
+				t.Errorf("%+v: the ridge is at %g", p, ridge)
 			}
 		}
 	}

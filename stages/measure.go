@@ -1,8 +1,10 @@
 package stages
 
 import (
+	"context"
 	"math"
 
+	"headinfer/config"
 	"headinfer/plan"
 	"headinfer/transfer"
 )
@@ -53,4 +55,46 @@ func (e *Engine) Least(chunk int) plan.Method {
 	m := e.Method(chunk)
 	m.Group = e.loop.grouping.Choose(e.loop.shape.KVHeads, 1, 0)
 	return m
+}
+
+// HeadsFile is the path of the file that says which of a pipeline's heads see the last
+// tokens only; empty if it has none.
+func HeadsFile(p *config.Pipeline) string {
+	for _, e := range p.Heads {
+		if o, ok := e.Options.(*attentionOptions); ok && !o.Recent.Is("all") {
+			return o.StreamingHeads
+		}
+	}
+	return ""
+}
+
+// Provide takes the host memory of a text of so many tokens that is read in passes of chunk
+// tokens (0: all at once) and then goes on by room more, in the pieces that reading takes,
+// writes all of it once, and gives it back. The next text of an engine over a Loaded has
+// it without waiting. It does nothing for a cache on the device, or one that drops tokens.
+func (e *Engine) Provide(ctx context.Context, tokens, chunk, room int) error {
+	if !e.loop.onHost || e.loop.heavy != (transfer.Heavy{}) {
+		return nil
+	}
+	if chunk <= 0 || chunk > tokens {
+		chunk = tokens
+	}
+	text, err := e.Admit(ctx, "host memory")
+	if err != nil {
+		return err
+	}
+	defer text.Release()
+	text.expect(tokens, room)
+	for held := min(chunk, tokens); ; held = min(held+chunk, tokens) {
+		if err := e.reserve(text, held, 1); err != nil {
+			return err
+		}
+		if held == tokens {
+			break
+		}
+	}
+	if err := e.reserve(text, tokens+room, 1); err != nil {
+		return err
+	}
+	return text.Fill(ctx, tokens, room)
 }

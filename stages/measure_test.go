@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -51,5 +52,50 @@ func TestTrim(t *testing.T) {
 				t.Errorf("the method is %+v; want %+v", m, want)
 			}
 		})
+	}
+}
+
+// TestProvide takes all host memory that reading a text then needs, also after an engine
+// whose memory was of another kind.
+func TestProvide(t *testing.T) {
+	l := loadOn(t, tinyLlama, 1<<30)
+	for _, set := range []string{"heads.offload.pinned=true", "heads.offload.pinned=false", "heads.offload.pinned=true", "heads.offload.write=whole"} {
+		e := engineOf(t, l, "headinfer-2", 0, set)
+		ids := make([]int32, 9000+rand.IntN(200))
+		for i := range ids {
+			ids[i] = rand.Int32N(320)
+		}
+		if err := e.Provide(t.Context(), len(ids), 4096, 2); err != nil {
+			t.Fatal(err)
+		}
+		held, used := e.loop.host.Bytes()
+		if held == 0 || used != 0 {
+			t.Errorf("%s: %d bytes are held, %d of them used", set, held, used)
+		}
+		text := admit(t, e)
+		if err := text.Hold(len(ids), 4096, 2); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n <= len(ids); n += 4096 {
+			if err := e.reserve(text, min(n+4096, len(ids)), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if now, _ := e.loop.host.Bytes(); now != held {
+			t.Errorf("%s: a text of %d tokens makes %d bytes of %d", set, len(ids), now, held)
+		}
+		text.Release()
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := engineOf(t, l, "standard", 0)
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := e.Provide(t.Context(), 100, 0, 2); err != nil {
+		t.Error(err)
 	}
 }

@@ -49,8 +49,9 @@ smallest, as a share of the median. A row that does not fit in memory has no
 figures at that context, with the reason below the table.
 
 The weights of a model, and host memory that caches have taken, are shared by
-all rows whose model and device options are the same. A prefill's time is thus
-without taking memory of the host for the first time.
+all rows whose model and device options are the same. What the longest prompt of
+a row still needs of that is taken before its first is timed: a prefill's time is
+without taking memory of the host.
 
 Every sample is kept in samples.jsonl of --out as it is taken. The same call
 goes on where an earlier one ended; so does a changed matrix, with the samples
@@ -66,6 +67,9 @@ failed, 2 wrong usage, 130 interrupted (what was measured is printed and kept).`
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkReport(c.Flags(), o.report); err != nil {
 				return err
+			}
+			if c.Flags().Changed("repeats") && o.repeats < 1 {
+				return usage(fmt.Errorf("--repeats is %d; expected 1 or more", o.repeats))
 			}
 			report, err := o.run(c.Context(), args[0], c.ErrOrStderr())
 			if report == nil {
@@ -123,16 +127,15 @@ func (o *ablateOptions) run(ctx context.Context, name string, errOut io.Writer) 
 		o.out = filepath.Join("out", "ablate-"+strings.TrimSuffix(base, filepath.Ext(base)))
 	}
 	log := newLogger(errOut)
-	a, err := o.prepare(ctx, m, file, src, log)
+	a, err := o.prepare(ctx, m, log)
 	if err != nil {
 		return nil, err
 	}
 	err = a.measure(ctx)
-	err = errors.Join(err, a.lab.close(), a.store.close())
+	err = errors.Join(err, a.lab.close())
 	report := a.report()
-	if failure := report.save(o.out); failure != nil {
-		err = errors.Join(err, failure)
-	}
+	// The folder is this call's until all of its files are there.
+	err = errors.Join(err, report.save(o.out), a.store.close())
 	if o.report != "" && report.any() {
 		err = errors.Join(err, writePage(o.report, report.page(), log))
 	}
@@ -150,9 +153,6 @@ func (o *ablateOptions) run(ctx context.Context, name string, errOut io.Writer) 
 
 // cut applies --context and --repeats.
 func (o *ablateOptions) cut(m *matrix.Matrix) error {
-	if o.repeats < 0 {
-		return fmt.Errorf("--repeats is %d; expected 1 or more", o.repeats)
-	}
 	if o.repeats > 0 {
 		m.Repeats, m.FillRepeats = o.repeats, min(m.FillRepeats, o.repeats)
 	}
@@ -198,23 +198,25 @@ type ablation struct {
 
 	accuracy *accuracyRun // made when it is first asked for
 	distance *distanceRun
+	provided *stages.Engine // whose host memory is there; see provide
 }
 
 // ablateRowState is a row, what measures it, and what of it cannot be.
 type ablateRowState struct {
 	matrix.Row
 	*pipeline
+	heads  string            // a hash of what the file of its streaming heads says; empty: it has none
 	failed map[string]string // reasons by the unit's place, once one of its repeats has failed
 }
 
 // prepare opens what measuring needs.
-func (o *ablateOptions) prepare(ctx context.Context, m *matrix.Matrix, file string, src []byte, log zerolog.Logger) (*ablation, error) {
+func (o *ablateOptions) prepare(ctx context.Context, m *matrix.Matrix, log zerolog.Logger) (*ablation, error) {
 	registry, err := stages.Registry()
 	if err != nil {
 		return nil, err
 	}
 	a := &ablation{ablateOptions: o, matrix: m, log: log, lab: lab{log: log}}
-	a.accuracy, a.distance = &accuracyRun{file: file, src: src, sets: o.all()}, &distanceRun{}
+	a.accuracy, a.distance = &accuracyRun{}, &distanceRun{}
 	for _, row := range m.Rows {
 		p, err := check(registry, row.Pipeline)
 		if err != nil {
@@ -223,7 +225,7 @@ func (o *ablateOptions) prepare(ctx context.Context, m *matrix.Matrix, file stri
 		if err := fetchModel(ctx, p, log); err != nil {
 			return nil, err
 		}
-		a.rows = append(a.rows, &ablateRowState{Row: row, pipeline: p, failed: map[string]string{}})
+		a.rows = append(a.rows, &ablateRowState{Row: row, pipeline: p, heads: headsHash(p.Pipeline), failed: map[string]string{}})
 	}
 	// Rows that share a device and a model follow each other.
 	first := a.rows[0]
@@ -231,7 +233,7 @@ func (o *ablateOptions) prepare(ctx context.Context, m *matrix.Matrix, file stri
 		return nil, err
 	}
 	a.device = a.lab.device.Info().Name
-	a.room = newPlanRoom(a.lab.device)
+	a.room = a.lab.room
 	if a.store, err = openSamples(o.out, o.restart, log); err != nil {
 		return nil, errors.Join(err, a.lab.close())
 	}

@@ -17,10 +17,51 @@ type ablateClaim struct {
 	Holds bool     `json:"holds"`
 	Where []string `json:"where"`         // it holds
 	Not   []string `json:"not,omitempty"` // and where not, with the figures
+	// Once are the places that were measured in one round, which has no spread.
+	Once []string `json:"one_round,omitempty"`
 }
+
+// Differences of times that are noise, whatever the spread is.
+const (
+	// noiseOnce is that of one round, which does not say how far another would be off.
+	noiseOnce = 0.02
+	// leastNoise is that of several: two or three rounds may agree by chance.
+	leastNoise = 0.01
+)
+
+// noiseOf is by how much two times may differ and still be the same; once says that one
+// of them is of one round.
+func noiseOf(a, b *float64) (noise float64, once bool) {
+	noise = leastNoise
+	for _, spread := range []*float64{a, b} {
+		if spread == nil {
+			once = true
+			noise = max(noise, noiseOnce)
+		} else {
+			noise = max(noise, *spread)
+		}
+	}
+	return noise, once
+}
+
+// onceText says how noise was judged without a spread.
+var onceText = fmt.Sprintf("one round: differences under %.0f%% are taken for noise", 100*noiseOnce)
 
 // String says it in a line.
 func (c ablateClaim) String() string {
+	text := c.verdict()
+	switch {
+	case len(c.Once) == 0:
+	case len(c.Once) == len(c.Where)+len(c.Not):
+		text += " (" + onceText + ")"
+	default:
+		text += " (at " + strings.Join(c.Once, ", ") + " " + onceText + ")"
+	}
+	return text
+}
+
+// verdict is String without how noise was judged.
+func (c ablateClaim) verdict() string {
 	if len(c.Not) == 0 {
 		return "holds: " + c.Claim + ": at " + strings.Join(c.Where, ", ")
 	}
@@ -101,20 +142,17 @@ func (f family) fixed() []*ablateRow {
 	return rows
 }
 
-// phaseOf is a row's prefill or decode at a context, with its spread.
-func (r *ablateRow) phaseOf(measure string, at cellAt) (p *benchPhase, noise float64) {
+// phaseOf is a row's prefill or decode at a context, with its spread; nil if that is of
+// one round.
+func (r *ablateRow) phaseOf(measure string, at cellAt) (p *benchPhase, spread *float64) {
 	c := r.cell(at.tokens, at.filled)
 	if c == nil {
-		return nil, 0
+		return nil, nil
 	}
-	p, s := c.Decode, c.DecodeSpread
 	if measure == matrix.Prefill {
-		p, s = c.Prefill, c.PrefillSpread
+		return c.Prefill, c.PrefillSpread
 	}
-	if s != nil {
-		noise = *s
-	}
-	return p, noise
+	return c.Decode, c.DecodeSpread
 }
 
 // String is the context in a line.
@@ -143,25 +181,30 @@ func (r *ablateReport) adaptiveIsFastest(f family) (all []ablateClaim) {
 		return nil
 	}
 	for _, measure := range r.phases() {
-		c := ablateClaim{Claim: fmt.Sprintf("adaptive grouping is as fast in %s as every fixed group, or faster, within the spread%s", measure, f.name)}
+		c := ablateClaim{Claim: fmt.Sprintf("adaptive grouping is as fast in %s as every fixed group, or faster, within the noise%s", measure, f.name)}
 		for _, at := range r.contexts() {
-			own, noise := f.rows[i].phaseOf(measure, at)
+			own, spread := f.rows[i].phaseOf(measure, at)
 			if own == nil {
 				continue
 			}
 			var slower []string
-			compared := 0
+			compared, anyOnce := 0, false
 			for _, other := range f.fixed() {
-				theirs, theirNoise := other.phaseOf(measure, at)
+				theirs, theirSpread := other.phaseOf(measure, at)
 				if theirs == nil {
 					continue
 				}
 				compared++
-				if own.Seconds > theirs.Seconds*(1+max(noise, theirNoise)) {
+				noise, once := noiseOf(spread, theirSpread)
+				anyOnce = anyOnce || once
+				if own.Seconds > theirs.Seconds*(1+noise) {
 					slower = append(slower, fmt.Sprintf("%s takes %s s and adaptive %s s", other.Name, number(theirs.Seconds), number(own.Seconds)))
 				}
 			}
 			c.judge(at.String(), slower, compared)
+			if anyOnce {
+				c.Once = append(c.Once, at.String())
+			}
 		}
 		c.Holds = len(c.Not) == 0
 		all = append(all, c)
@@ -191,7 +234,7 @@ func (r *ablateReport) smallerTakesLess(f family) []ablateClaim {
 		var against []string
 		for i := range rows[:max(len(rows)-1, 0)] {
 			larger, smaller := rows[i].cell(at.tokens, at.filled), rows[i+1].cell(at.tokens, at.filled)
-			if kvOf(smaller) > kvOf(larger) {
+			if kvOf(smaller) >= kvOf(larger) {
 				against = append(against, fmt.Sprintf("%s takes %s and %s %s", rows[i+1].Name, size(kvOf(smaller)), rows[i].Name, size(kvOf(larger))))
 			}
 		}
@@ -274,19 +317,30 @@ func (r *ablateReport) against(first, other *ablateRow, measure string) ablateCl
 	}
 	c := ablateClaim{Claim: fmt.Sprintf("%s is %s in %s than %s", other.Name, word, measure, first.Name)}
 	for _, at := range r.contexts() {
-		its, noise := first.phaseOf(measure, at)
-		own, ownNoise := other.phaseOf(measure, at)
+		its, spread := first.phaseOf(measure, at)
+		own, ownSpread := other.phaseOf(measure, at)
 		if its == nil || own == nil {
 			continue
 		}
-		noise = max(noise, ownNoise)
+		noise, once := noiseOf(spread, ownSpread)
 		ratio := own.Seconds / its.Seconds
 		if !faster && ratio > 1+noise || faster && ratio < 1-noise {
 			c.Where = append(c.Where, fmt.Sprintf("%s (%.2f×)", at, ratio))
 		} else {
-			c.Not = append(c.Not, fmt.Sprintf("at %s (%.2f×, spread %.0f%%)", at, ratio, 100*noise))
+			c.Not = append(c.Not, fmt.Sprintf("at %s (%.2f×%s)", at, ratio, spreadText(spread, ownSpread)))
+		}
+		if once {
+			c.Once = append(c.Once, at.String())
 		}
 	}
 	c.Holds = len(c.Not) == 0
 	return c
+}
+
+// spreadText is the larger of two spreads behind a ratio, if both were measured.
+func spreadText(a, b *float64) string {
+	if a == nil || b == nil {
+		return ""
+	}
+	return fmt.Sprintf(", spread %.0f%%", 100*max(*a, *b))
 }

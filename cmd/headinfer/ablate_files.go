@@ -37,12 +37,12 @@ func replaceFile(path string, write func(io.Writer) error) error {
 // markdown writes the tables for a page.
 func (r *ablateReport) markdown(w io.Writer) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "# %s\n\nMedians of %d rounds; ± is the largest less the smallest, as a share of the median.\n"+
-		"Under plan is by how much plan's figure is over the measured one, of memory without\n"+
+	fmt.Fprintf(&out, "# %s\n\nTimes are medians of a table's rounds; ± is the largest less the smallest, as a share of\n"+
+		"the median. Under plan is by how much plan's figure is over the measured one, of memory without\n"+
 		"operators' workspace. ×first compares with the first row.\n",
-		strings.TrimSuffix(filepath.Base(strings.TrimPrefix(r.Matrix, carried)), ".yaml"), r.Rounds)
+		strings.TrimSuffix(filepath.Base(strings.TrimPrefix(r.Matrix, carried)), ".yaml"))
 	for _, s := range r.sheets(true) {
-		fmt.Fprintf(&out, "\n## %s\n\n", s.title)
+		fmt.Fprintf(&out, "\n## %s%s\n\n", s.title, s.ofRounds())
 		s.markdown(&out)
 	}
 	if lines := r.claimLines(); len(lines) > 0 {
@@ -51,6 +51,18 @@ func (r *ablateReport) markdown(w io.Writer) error {
 	out.WriteString("\n## Measured\n\n- " + strings.Join(r.about(), "\n- ") + "\n")
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// ofRounds says for a heading of how many rounds the table's times are: filled caches
+// may be measured in fewer than prompts.
+func (s sheet) ofRounds() string {
+	switch s.rounds {
+	case 0:
+		return ""
+	case 1:
+		return " (one round)"
+	}
+	return fmt.Sprintf(" (medians of %d rounds)", s.rounds)
 }
 
 // markdown writes the table with its notes.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -51,6 +52,12 @@ func (a *ablation) take(ctx context.Context, u unit, s *ablateSample, fresh bool
 		return fmt.Errorf("%w: %d tokens and %d to decode, and it holds %d", errPastModel, u.context, o.decode, most)
 	}
 	row := b.row(u.context)
+	if !u.filled && a.provided != b.engine {
+		a.provided = b.engine
+		if err := a.provide(ctx, b); err != nil {
+			return err
+		}
+	}
 	if u.repeat == 0 && !u.filled {
 		// What does not fit should not be read most of the way first.
 		if err := b.hold(ctx, &row); isShort(err) {
@@ -72,6 +79,23 @@ func (a *ablation) take(ctx context.Context, u unit, s *ablateSample, fresh bool
 	s.Facts = &rowFacts{
 		Bench: row, Model: stages.PlanModel(b.engine), How: row.how,
 		Least: b.engine.Least(b.chunkOf()), Partial: b.engine.Partial(),
+	}
+	return nil
+}
+
+// provide makes the host memory of the longest prompt that fits be there, so that no
+// prefill is timed with taking it: an engine before may have had memory of another kind,
+// unpinned, in whose place this one's has to be taken anew.
+func (a *ablation) provide(ctx context.Context, b *bench) error {
+	most := b.engine.Checkpoint.Config.Context - b.decode
+	for _, n := range slices.Backward(slices.Sorted(slices.Values(a.matrix.Contexts))) {
+		if n > most {
+			continue
+		}
+		err := b.engine.Provide(ctx, n, b.row(n).Chunk, b.decode)
+		if err == nil || !isShort(err) {
+			return err
+		}
 	}
 	return nil
 }
@@ -128,9 +152,6 @@ type accuracyFigure struct {
 // accuracyRun asks rows a task's questions, as eval does: with prompts of its own and
 // answers as long as the task's.
 type accuracyRun struct {
-	file  string
-	src   []byte
-	sets  []string
 	cases map[string][]evalCase // by the model's path
 }
 
@@ -178,20 +199,15 @@ func (r *accuracyRun) take(ctx context.Context, a *ablation, row *ablateRowState
 func (r *accuracyRun) method(o *evalOptions, row *ablateRowState, chat bool) (evalMethod, error) {
 	m := evalMethod{pipeline: row.pipeline, name: row.Name}
 	err := o.fitTasks(&m, chat, func(sets []string) (*pipeline, error) {
-		again, err := loadMatrix(r.file, r.src, append(sets, r.sets...))
+		registry, err := stages.Registry()
 		if err != nil {
 			return nil, err
 		}
-		for _, other := range again.Rows {
-			if other.Name == row.Name {
-				registry, err := stages.Registry()
-				if err != nil {
-					return nil, err
-				}
-				return check(registry, other.Pipeline)
-			}
+		p, err := row.With(sets...)
+		if err != nil {
+			return nil, usage(err)
 		}
-		return nil, fmt.Errorf("no row %q", row.Name)
+		return check(registry, p)
 	})
 	return m, err
 }

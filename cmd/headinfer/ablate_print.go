@@ -14,10 +14,11 @@ import (
 
 // sheet is a table with what stands over and under it.
 type sheet struct {
-	title string
-	head  []string   // of the columns; the first's rows are words
-	rows  [][]string // as many cells as columns
-	notes []string
+	title  string
+	rounds int        // that its times are of; 0: it has none
+	head   []string   // of the columns; the first's rows are words
+	rows   [][]string // as many cells as columns
+	notes  []string
 }
 
 // column is one of a table of times.
@@ -133,6 +134,11 @@ func (r *ablateReport) times(at cellAt, wide bool) sheet {
 			s.rows = append(s.rows, fill(append(cells, fmt.Sprintf("%s [%d]", none, len(s.notes))), len(s.head)))
 			continue
 		}
+		if c.Note != "" {
+			s.notes = append(s.notes, fmt.Sprintf("[%d] %s: %s", len(s.notes)+1, c.Pipeline, c.Note))
+			cells[0] += fmt.Sprintf(" [%d]", len(s.notes))
+		}
+		s.rounds = max(s.rounds, c.Repeats)
 		for _, column := range columns {
 			cells = append(cells, column.cell(c))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"headinfer/config/matrix"
@@ -45,9 +46,11 @@ type ablateCell struct {
 	benchRow
 	// Spreads are the largest less the smallest of the rounds' figures, as a share of
 	// the median; nil if there was one.
-	PrefillSpread *float64         `json:"prefill_spread,omitempty"`
-	DecodeSpread  *float64         `json:"decode_spread,omitempty"`
-	Predicted     *ablatePredicted `json:"predicted,omitempty"` // nil without rates, or of pageable memory
+	PrefillSpread *float64 `json:"prefill_spread,omitempty"`
+	DecodeSpread  *float64 `json:"decode_spread,omitempty"`
+	// Note says after how many rounds the row failed, and why; empty: in none.
+	Note      string           `json:"note,omitempty"`
+	Predicted *ablatePredicted `json:"predicted,omitempty"` // nil without rates, of pageable memory, or where attention leaves tokens out
 }
 
 // ablatePredicted are plan's times.
@@ -112,6 +115,7 @@ func or[T any](a, b *T) *T {
 // adds nothing of what is not measured yet.
 func (a *ablation) cell(r *ablateReport, state *ablateRowState, row *ablateRow, tokens int, filled bool) {
 	c := ablateCell{benchRow: benchRow{Pipeline: state.Name, Context: tokens, Filled: filled}}
+	rounds := 0
 	var samples []benchSample
 	var facts *rowFacts
 	var prefills, decodes []float64
@@ -119,6 +123,7 @@ func (a *ablation) cell(r *ablateReport, state *ablateRowState, row *ablateRow, 
 		if u.row != state || u.kind != unitTime || u.context != tokens || u.filled != filled {
 			continue
 		}
+		rounds++
 		c.Error = state.failed[u.place()]
 		s := a.sample(u)
 		if s == nil {
@@ -136,6 +141,9 @@ func (a *ablation) cell(r *ablateReport, state *ablateRowState, row *ablateRow, 
 	}
 	switch {
 	case len(samples) > 0:
+		if c.Error != "" {
+			c.Note = fmt.Sprintf("%d of %d rounds, and then: %s", len(samples), rounds, c.Error)
+		}
 		c.benchRow = facts.Bench
 		c.model, c.how = facts.Model, facts.How // for pictures
 		c.Pipeline = state.Name
@@ -168,8 +176,8 @@ const mostPlanned = 1 << 30
 
 // predict is what plan says of a row's times; nil if it says nothing.
 func predict(facts *rowFacts, r plan.Rates, tokens int, filled bool) *ablatePredicted {
-	if facts.How.Pageable {
-		return nil
+	if facts.How.Pageable || facts.Partial {
+		return nil // plan's arithmetic is that of the whole context, by way of pinned memory
 	}
 	p := &ablatePredicted{Decode: facts.Model.DecodeTime(facts.How, r, tokens)}
 	if !filled {

@@ -85,18 +85,30 @@ func openSamples(dir string, restart bool, log zerolog.Logger) (*sampleStore, er
 		return nil, usage(fmt.Errorf("--out: %w", err))
 	}
 	s := &sampleStore{path: filepath.Join(dir, "samples.jsonl"), byKey: map[string]*ablateSample{}, fingerprints: map[string]string{}}
-	flags := os.O_RDWR | os.O_CREATE
-	if restart {
-		flags |= os.O_TRUNC
-	}
 	var err error
-	if s.file, err = os.OpenFile(s.path, flags, 0o644); err != nil {
+	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
 		return nil, usage(fmt.Errorf("--out: %w", err))
 	}
-	if err := s.read(log); err != nil {
+	if err := s.begin(dir, restart, log); err != nil {
 		return nil, errors.Join(usage(fmt.Errorf("--out: %w", err)), s.file.Close())
 	}
 	return s, nil
+}
+
+// begin makes the folder this call's, for as long as the file is open, and only then
+// changes what is in it.
+func (s *sampleStore) begin(dir string, restart bool, log zerolog.Logger) error {
+	ours, err := lockSamples(s.file)
+	if err != nil {
+		return fmt.Errorf("locking %s: %w", s.path, err)
+	}
+	if !ours {
+		return fmt.Errorf("another headinfer ablate is writing to %s; wait for it, or name another --out", dir)
+	}
+	if restart {
+		return os.Truncate(s.path, 0)
+	}
+	return s.read(log)
 }
 
 // read takes the whole lines of the file over and cuts the rest off.
@@ -117,12 +129,10 @@ func (s *sampleStore) read(log zerolog.Logger) error {
 	}
 	if whole < len(data) {
 		log.Warn().Str("file", s.path).Int("line", number+1).Msg("the last line was cut off, by a crash it seems; it is dropped and measured again")
-		if err := s.file.Truncate(int64(whole)); err != nil {
-			return err
-		}
+		// By its name: what only appends may not cut a file off everywhere.
+		return os.Truncate(s.path, int64(whole))
 	}
-	_, err = s.file.Seek(int64(whole), io.SeekStart)
-	return err
+	return nil
 }
 
 func (s *sampleStore) find(key string) *ablateSample { return s.byKey[key] }

@@ -5,10 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
+	"headinfer/config"
 	"headinfer/config/matrix"
 	"headinfer/kernels"
 	"headinfer/stages"
@@ -37,7 +43,7 @@ func (u unit) place() string {
 // key is the same for units that measure the same on the same device with the same
 // program.
 func (a *ablation) key(u unit, fingerprint string) string {
-	what := []any{u.row.Key, fingerprint, a.device, version(), u.kind, u.repeat}
+	what := []any{u.row.Key, u.row.heads, fingerprint, a.device, buildOf(), u.kind, u.repeat}
 	switch u.kind {
 	case unitTime:
 		what = append(what, u.context, u.filled, a.matrix.DecodeTokens)
@@ -49,6 +55,56 @@ func (a *ablation) key(u unit, fingerprint string) string {
 	// Plain values, which JSON takes.
 	text, _ := json.Marshal(what)
 	return fmt.Sprintf("%016x", xxh3.Hash(text))
+}
+
+// headsHash tells files of streaming heads apart by what they say; the pipeline's options
+// have only the path. That a file cannot be read, its row's engine says.
+func headsHash(p *config.Pipeline) string {
+	path := stages.HeadsFile(p)
+	if path == "" {
+		return ""
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "unreadable"
+	}
+	return fmt.Sprintf("%016x", xxh3.Hash(text))
+}
+
+// buildOf tells programs apart: by the version, and where no revision stands for what was
+// built, by the executable.
+var buildOf = sync.OnceValue(func() string {
+	if info, ok := debug.ReadBuildInfo(); ok && isRevision(info.Settings) {
+		return version()
+	}
+	return version() + " " + executableHash()
+})
+
+// isRevision says whether a build is of a revision just as it was committed.
+func isRevision(settings []debug.BuildSetting) bool {
+	revision, modified := false, false
+	for _, s := range settings {
+		revision = revision || s.Key == "vcs.revision" && s.Value != ""
+		modified = modified || s.Key == "vcs.modified" && s.Value == "true"
+	}
+	return revision && !modified
+}
+
+// executableHash is of the running program; where it cannot be read, no two runs are of the
+// same.
+func executableHash() string {
+	path, err := os.Executable()
+	if err == nil {
+		var file *os.File
+		if file, err = os.Open(path); err == nil {
+			defer func() { _ = file.Close() }() // it is only read
+			hash := xxh3.New()
+			if _, err = io.Copy(hash, file); err == nil {
+				return fmt.Sprintf("%016x", hash.Sum64())
+			}
+		}
+	}
+	return time.Now().Format(time.RFC3339Nano)
 }
 
 // plan lists the units in the order of measuring: round by round, and in a round rows
@@ -165,8 +221,12 @@ func (a *ablation) measure(ctx context.Context) error {
 
 // lasting says whether an error would be the same another day, on the same device.
 func lasting(err error) bool {
-	var heads *stages.HeadsError
-	return errors.Is(err, kernels.ErrBudget) || errors.Is(err, errors.ErrUnsupported) || errors.As(err, &heads) || errors.Is(err, errPastModel)
+	// What the heads level refuses may be a file's, which can be mended.
+	if errors.As(err, new(*stages.HeadsError)) {
+		return false
+	}
+	// Of device memory only the budget's word lasts; the driver refuses by what else is there.
+	return errors.As(err, new(*kernels.BudgetError)) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, errPastModel)
 }
 
 // fingerprints finds out which models the rows have.
@@ -198,7 +258,7 @@ func (a *ablation) measureRates() error {
 	// Attention's rate hardly changes past that, and longer ones take much memory.
 	longest := min(slices.Max(slices.Concat(a.matrix.Contexts, a.matrix.Fill)), mostForRates)
 	o := benchOptions{contexts: []int{longest}}
-	text, _ := json.Marshal([]any{"rates", a.store.fingerprints[first.Model.Path], a.device, version(), longest})
+	text, _ := json.Marshal([]any{"rates", a.store.fingerprints[first.Model.Path], a.device, buildOf(), longest})
 	key := fmt.Sprintf("%016x", xxh3.Hash(text))
 	if s := a.store.find(key); s != nil && s.Rates != nil {
 		a.rates = s.Rates

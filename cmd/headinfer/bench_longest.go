@@ -25,7 +25,7 @@ type longestReport struct {
 }
 
 // otherThanLongest are flags that a search for the longest context has no use for.
-var otherThanLongest = []string{"context", "curve", "kv-fill", "kv-fill-above", "repeats", "decode-tokens", "trace"}
+var otherThanLongest = []string{"context", "curve", "kv-fill", "kv-fill-above", "repeats", "decode-tokens", "trace", "report", "limits"}
 
 // runLongest finds every pipeline's longest context. With an error, the report has the
 // rows done before it; it is nil if nothing was begun.
@@ -76,7 +76,7 @@ func (o *benchOptions) longestOf(ctx context.Context, l *lab, p benchPipeline, r
 		return err
 	}
 	report.Model, report.Device, report.Budget = l.checkpoint.Config.Name, l.device.Info().Name, l.device.Ledger().Usage().Budget
-	row, err := l.longest(ctx, p.pipeline, p.name, o.chunk, newPlanRoom(l.device).of(p.Device))
+	row, err := l.longest(ctx, p.pipeline, p.name, o.chunk, l.room.of(p.Device))
 	if err != nil {
 		heads := (*stages.HeadsError)(nil)
 		if ctx.Err() != nil || l.device == nil || l.device.Err() != nil || errors.As(err, new(*exitError)) || errors.As(err, &heads) {

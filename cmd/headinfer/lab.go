@@ -22,7 +22,8 @@ type lab struct {
 
 	key        labKey // of what is open
 	device     kernels.Device
-	opened     int64 // device memory in use before the model was loaded
+	opened     int64    // device memory in use before the model was loaded
+	room       planRoom // before anything was held on the device
 	checkpoint *model.Checkpoint
 	loaded     *stages.Loaded
 	short      error          // why the weights cannot be loaded
@@ -54,7 +55,7 @@ func (l *lab) open(p *config.Pipeline) error {
 	if err != nil {
 		return errors.Join(usage(err), dev.Close())
 	}
-	l.key, l.device, l.opened, l.checkpoint = key, dev, dev.InUse(), checkpoint
+	l.key, l.device, l.opened, l.room, l.checkpoint = key, dev, dev.InUse(), newPlanRoom(dev), checkpoint
 	return nil
 }
 

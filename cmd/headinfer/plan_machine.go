@@ -65,8 +65,8 @@ func (o *planOptions) asked(memory config.DeviceOptions) (fitAsked, error) {
 	if o.device != "" {
 		asked.kind = o.device
 	}
-	if o.gpu != "" || o.rates != "" {
-		asked.device = 0
+	if (o.gpu != "" || o.rates != "") && !o.setsOption("device.memory=") {
+		asked.device = 0 // the card's, not what a file has of another
 	}
 	for _, flag := range []struct {
 		name, text string

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"headinfer/plan/paper"
@@ -84,15 +85,24 @@ func (p paperTable) print(out *strings.Builder, markdown bool) {
 	t.render(out, markdown, 1)
 	out.WriteByte('\n')
 	for i, reason := range reasons {
-		writeNote(out, markdown, marks[i]+" "+capital(reason)+".")
+		writeNote(out, markdown, footnote(i)+" "+capital(reason)+".")
 	}
 	for _, note := range p.Notes {
 		writeNote(out, markdown, note)
 	}
 }
 
-// marks are those of footnotes.
-var marks = []string{"¹", "²", "³", "⁴", "⁵", "⁶"}
+// superscripts are the digits of footnotes' marks.
+var superscripts = []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+// footnote is a footnote's mark: its number, counted from 1.
+func footnote(i int) string {
+	var out strings.Builder
+	for _, digit := range strconv.Itoa(i + 1) {
+		out.WriteRune(superscripts[digit-'0'])
+	}
+	return out.String()
+}
 
 func noteMark(reasons *[]string, reason string) string {
 	i := slices.Index(*reasons, reason)
@@ -100,7 +110,7 @@ func noteMark(reasons *[]string, reason string) string {
 		i = len(*reasons)
 		*reasons = append(*reasons, reason)
 	}
-	return marks[i%len(marks)]
+	return footnote(i)
 }
 
 // difference is by how much a value differs from the paper's.

@@ -73,9 +73,9 @@ func (o *planOptions) plan(ctx context.Context, files []string) (*planFile, erro
 			return nil, usage(fmt.Errorf("%s has the model %s, and %s has %s; --model names one for all", first.name, first.Model.Path, p.name, p.Model.Path))
 		}
 	}
-	var memory config.DeviceOptions
-	if len(files) > 0 || slices.ContainsFunc(o.sets, func(s string) bool { return strings.HasPrefix(s, "device.") }) {
-		memory = all[0].Device
+	memory, err := o.budgets(all[len(all)-len(files):], all[0])
+	if err != nil {
+		return nil, err
 	}
 	machine, err := o.machine(memory)
 	if err != nil {
@@ -98,6 +98,40 @@ func (o *planOptions) plan(ctx context.Context, files []string) (*planFile, erro
 	}
 	file.Advice = file.advice()
 	return file, nil
+}
+
+// budgets are those of the files' device, or of --set, and else none. There is one machine
+// that all is planned for: files of different budgets are refused, unless flags say what
+// they differ in.
+func (o *planOptions) budgets(files []benchPipeline, first benchPipeline) (config.DeviceOptions, error) {
+	if len(files) == 0 {
+		if o.setsOption("device.") {
+			return first.Device, nil
+		}
+		return config.DeviceOptions{}, nil
+	}
+	one := files[0]
+	card := o.gpu != "" || o.rates != "" // whose memory is planned with
+	for _, p := range files[1:] {
+		for _, b := range []struct {
+			option, flag string
+			one, other   config.Bytes
+			said         bool
+		}{
+			{"device.memory", "--device-memory", one.Device.Memory, p.Device.Memory, card || o.deviceMemory != ""},
+			{"device.host_memory", "--host-memory", one.Device.HostMemory, p.Device.HostMemory, o.hostMemory != ""},
+		} {
+			if !b.said && b.one != b.other {
+				return config.DeviceOptions{}, usage(fmt.Errorf("%s has %s: %s, and %s has %s; plan them one by one, or give %s for all", one.name, b.option, b.one, p.name, b.other, b.flag))
+			}
+		}
+	}
+	return one.Device, nil
+}
+
+// setsOption says whether --set sets an option whose path begins so.
+func (o *planOptions) setsOption(path string) bool {
+	return slices.ContainsFunc(o.sets, func(s string) bool { return strings.HasPrefix(s, path) })
 }
 
 // pipelines reads the methods and the files.

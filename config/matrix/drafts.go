@@ -120,14 +120,17 @@ func (l *loader) combinations(common []Setting) []draft {
 	}
 	names := shortNames(pairs)
 	all := []draft{{base: l.m.Base, baseAt: l.root.Get("base")}}
+	bad := false
 	for i, p := range pairs {
 		values, ok := p.Value.Items()
 		switch {
 		case !ok:
 			l.add(at(p).Problem(fmt.Sprintf("axis %q is %s", p.Key, p.Value.Describe()), "a list of values, as in [8, 4]", ""))
+			bad = true
 			continue
 		case len(values) == 0:
 			l.add(p.Value.Problem(fmt.Sprintf("axis %q is an empty list", p.Key), "one value or more", ""))
+			bad = true
 			continue
 		case len(all)*len(values) > mostRows:
 			l.add(p.Problem(fmt.Sprintf("the axes up to %q make %d rows", p.Key, len(all)*len(values)), fmt.Sprintf("at most %d", mostRows), ""))
@@ -145,6 +148,9 @@ func (l *loader) combinations(common []Setting) []draft {
 			}
 		}
 		all = next
+	}
+	if bad {
+		return nil // without an axis's value, rows would have mistakes that the file has not
 	}
 	return all
 }

@@ -135,7 +135,11 @@ func (l *loader) row(d draft) {
 		l.add(at.Problem(err.Error(), "", ""))
 		return
 	}
-	p, err := config.LoadWith(file, src, l.host.Vocabulary, slices.Concat(l.common, d.overrides), l.host.Sets, l.host.Env)
+	own, host := slices.Concat(l.common, d.overrides), l.host
+	read := func(sets []string) (*config.Pipeline, error) {
+		return config.LoadWith(file, src, host.Vocabulary, own, slices.Concat(sets, host.Sets), host.Env)
+	}
+	p, err := read(nil)
 	if err == nil {
 		err = l.host.Check(p)
 	}
@@ -143,7 +147,7 @@ func (l *loader) row(d draft) {
 		l.explain(d, err)
 		return
 	}
-	l.m.Rows = append(l.m.Rows, Row{Name: d.name, Base: d.base, Axes: d.axes, Set: d.set, Pipeline: p, Key: l.host.Key(p), Line: d.at.Line()})
+	l.m.Rows = append(l.m.Rows, Row{Name: d.name, Base: d.base, Axes: d.axes, Set: d.set, Pipeline: p, Key: l.host.Key(p), Line: d.at.Line(), read: read})
 }
 
 // explain adds what is wrong with a row's pipeline: where the matrix has it, or else at the row.

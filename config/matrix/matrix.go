@@ -71,7 +71,13 @@ type Row struct {
 	Pipeline *config.Pipeline
 	Key      string // as Host.Key says
 	Line     int
+
+	read func(sets []string) (*config.Pipeline, error)
 }
+
+// With reads the row's pipeline with more options set, for which those of the command
+// line still count more. It must still pass Host.Check.
+func (r Row) With(sets ...string) (*config.Pipeline, error) { return r.read(sets) }
 
 // Setting is an option's path, as --set has it, and its value as written.
 type Setting struct {

@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -232,5 +233,41 @@ func TestLooks(t *testing.T) {
 		if got := matrix.Looks([]byte(src)); got != want {
 			t.Errorf("%q: %v", src, got)
 		}
+	}
+}
+
+// TestBadAxis: an axis without values is said, and of rows that it would have made
+// nothing, be they of a base that they do not fit.
+func TestBadAxis(t *testing.T) {
+	for _, axes := range []string{"{ heads.attention.group: [] }", "{ heads.attention.group: [1, 2], heads.prefetch.slots: [] }", "{ heads.prefetch.slots: 2 }"} {
+		_, err := load(t, "base: standard\nset: { heads.offload.to: host }\ncontexts: [8k]\naxes: "+axes+"\n")
+		var all config.Problems
+		if !errors.As(err, &all) || len(all) != 1 || !strings.HasPrefix(all[0].What, "axis ") {
+			t.Errorf("%s: %v", axes, err)
+		}
+	}
+}
+
+// TestWith reads a row's pipeline with more options, under those of the command line.
+func TestWith(t *testing.T) {
+	m, err := load(t, "contexts: [8k]\naxes: { heads.attention.group: [1, 2] }\n", "device.memory=3GiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := m.Rows[1].With("documents.decode.max_tokens=7", "device.memory=1GiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Device.Memory != 3<<30 || p.Model != m.Rows[1].Pipeline.Model {
+		t.Errorf("%+v", p.Device)
+	}
+	text := func(p *config.Pipeline) (text string) {
+		for _, e := range slices.Concat(p.Documents, p.Heads) {
+			text += fmt.Sprintf(" %s %+v", e.Stage, e.Options)
+		}
+		return text
+	}
+	if got, was := text(p), text(m.Rows[1].Pipeline); got == was || !strings.Contains(got, "7") {
+		t.Errorf("%s\nwas %s", got, was)
 	}
 }
