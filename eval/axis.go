@@ -109,8 +109,8 @@ func even(most float64, n int) float64 {
 	return 10 * step
 }
 
-// rounded leaves a value three digits, for texts.
-func rounded(v float64) float64 {
+// Rounded leaves a value three digits, for texts.
+func Rounded(v float64) float64 {
 	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
 	if err != nil {
 		return v
@@ -120,7 +120,7 @@ func rounded(v float64) float64 {
 
 // plain writes a value to three digits, those before the point in threes from 10,000 on.
 func plain(v float64) string {
-	text := strconv.FormatFloat(rounded(v), 'f', -1, 64)
+	text := strconv.FormatFloat(Rounded(v), 'f', -1, 64)
 	if math.Abs(v) < 1e4 {
 		return text
 	}
@@ -130,13 +130,13 @@ func plain(v float64) string {
 	return text
 }
 
-// scaled writes a value with the prefix of its size: 2.05e12 is 2.05 T.
-func scaled(v float64) string {
+// Scaled writes a value with the prefix of its size: 2.05e12 is 2.05 T.
+func Scaled(v float64) string {
 	for _, unit := range []struct {
 		size float64
 		name string
 	}{{1e15, " P"}, {1e12, " T"}, {1e9, " G"}, {1e6, " M"}, {1e3, " k"}} {
-		if rounded(v) >= unit.size {
+		if Rounded(v) >= unit.size {
 			return plain(v/unit.size) + unit.name
 		}
 	}

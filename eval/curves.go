@@ -160,7 +160,7 @@ func (p Panel) trace(d *drawing, s Series, look line, shape shape, x, y axis) {
 		to := place{x.at(at.Tokens), y.at(at.Seconds)}
 		look.through = append(look.through, to)
 		if !s.Limit {
-			title := fmt.Sprintf("%s at %s tokens: %s", s.Name, Tokens(int(at.Tokens)), Seconds(rounded(at.Seconds)))
+			title := fmt.Sprintf("%s at %s tokens: %s", s.Name, Tokens(int(at.Tokens)), Seconds(Rounded(at.Seconds)))
 			d.marks = append(d.marks, mark{to, shape, look.ink, title})
 		}
 	}

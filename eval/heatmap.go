@@ -79,7 +79,7 @@ func (m HeatMap) draw() *drawing {
 	legendH := max(gridH, 3*cellH)
 	d := &drawing{w: max(marginLeft+gridW+marginRight, narrowWidth)}
 	if !m.narrow {
-		d.w = min(max(d.w, roomFor(m.Title, titleSize, true)+8), wideWidth)
+		d.w = max(d.w, min(roomFor(m.Title, titleSize, true)+8, wideWidth)) // cells are never cut off
 	}
 	top := d.head(m.Title, "") + 12
 	d.h = top + legendH + marginBottom
@@ -93,7 +93,7 @@ func (m HeatMap) draw() *drawing {
 			text, what := "–", "not measured"
 			if !math.IsNaN(score) {
 				text = strconv.Itoa(int(math.Round(100 * score)))
-				what = text + "% right"
+				what = "mean score " + text + "%"
 			}
 			title := fmt.Sprintf("%s tokens, depth %.3g%%: %s", Tokens(m.Lengths[j]), 100*depth, what)
 			d.boxes = append(d.boxes, box{x: x + 1, y: y + 1, w: cellW - 2, h: cellH - 2, fill: fill, title: title})

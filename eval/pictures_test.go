@@ -179,6 +179,22 @@ func TestHeatMapLayout(t *testing.T) {
 	})
 }
 
+// TestHeatMapOfManyLengths has all cells inside the picture, however many there are.
+func TestHeatMapOfManyLengths(t *testing.T) {
+	m := HeatMap{Title: "niah_single, adaptive", Depths: []float64{0.5}, Scores: [][]float64{nil}}
+	for i := range 18 {
+		m.Lengths, m.Scores[0] = append(m.Lengths, 1024*(i+1)), append(m.Scores[0], 0.25)
+	}
+	for _, p := range []Picture{m, m.Narrow()} {
+		s := see(t, p)
+		s.laid(t)
+		s.says(t, "18Ki", "100%")
+		if want := "18Ki tokens, depth 50%: mean score 25%"; !slices.Contains(s.titles, want) {
+			t.Errorf("no cell tells %q; they tell %q", want, s.titles)
+		}
+	}
+}
+
 // TestStacks reads back how long bars and their parts are.
 func TestStacks(t *testing.T) {
 	r := rand.New(rand.NewPCG(freshSeed(t), 0))
@@ -290,6 +306,21 @@ func TestRoofline(t *testing.T) {
 	for _, bad := range []Roofline{{}, {Points: []RoofPoint{{Intensity: 0, Flops: 1}}}, {Points: []RoofPoint{{Intensity: 1, Flops: math.Inf(1)}}}, {Points: r.Points, Roofs: []Roof{{}}}} {
 		if bad.SVG(io.Discard) == nil {
 			t.Errorf("%+v was drawn", bad)
+		}
+	}
+}
+
+// TestRoofLeftOfTheAxis draws a roof from the axis on if it meets the first slope left of
+// that, wherever it meets the others.
+func TestRoofLeftOfTheAxis(t *testing.T) {
+	r := Roofline{Roofs: []Roof{{Flops: 700e12}, {Flops: 500e12}, {Bytes: 3e12}, {Bytes: 55e9}}}
+	for _, intensity := range []float64{2000, 5000, 20000} {
+		r.Points = append(r.Points, RoofPoint{Intensity: intensity, Flops: 3e14})
+	}
+	x, y := r.axes(plot{0, 0, 1000, 500})
+	for roof, from := range []float64{700e12 / 3e12, x.least} {
+		if got := r.through(r.Roofs[roof], x, y); len(got) != 2 || math.Abs(got[0].x-x.at(from)) > 1e-6 || math.Abs(got[1].x-1000) > 1e-6 {
+			t.Errorf("roof %d is drawn through %v, want from %g on", roof, got, x.at(from))
 		}
 	}
 }

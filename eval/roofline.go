@@ -125,21 +125,22 @@ func (r Roofline) draw() *drawing {
 
 // scaledUnit writes values with the prefix of their size before a unit.
 func scaledUnit(unit string) func(float64) string {
-	return func(v float64) string { return scaled(v) + unit }
+	return func(v float64) string { return Scaled(v) + unit }
 }
 
 // through returns a roof's line, as far as it is on the axes and under the highest roof.
 func (r Roofline) through(roof Roof, x, y axis) []place {
 	if roof.Flops > 0 {
-		from := x.least
+		from := math.Inf(1)
 		for _, other := range r.Roofs {
 			if other.Bytes > 0 { // left of all slopes there is nothing to bound
-				if meet := roof.Flops / other.Bytes; from == x.least || meet < from {
-					from = max(meet, x.least)
-				}
+				from = min(from, roof.Flops/other.Bytes)
 			}
 		}
-		if from >= x.most {
+		if math.IsInf(from, 1) {
+			from = x.least // without slopes
+		}
+		if from = max(from, x.least); from >= x.most {
 			return nil
 		}
 		return []place{{x.at(from), y.at(roof.Flops)}, {x.at(x.most), y.at(roof.Flops)}}
@@ -163,7 +164,7 @@ func (r Roofline) points(d *drawing, x, y axis, at plot) (entries []entry) {
 			kinds = append(kinds, p.Kind)
 		}
 		ink, shape := inks[slices.Index(series, p.Series)%len(inks)], shapeOf(slices.Index(kinds, p.Kind))
-		title := fmt.Sprintf("%s, %s at %s: %sFLOP/s, %s FLOP a byte", p.Series, p.Kind, p.Label, scaled(p.Flops), plain(p.Intensity))
+		title := fmt.Sprintf("%s, %s at %s: %sFLOP/s, %s FLOP a byte", p.Series, p.Kind, p.Label, Scaled(p.Flops), plain(p.Intensity))
 		d.marks = append(d.marks, mark{place{x.at(p.Intensity), y.at(p.Flops)}, shape, ink, title})
 	}
 	for _, m := range d.marks {

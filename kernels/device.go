@@ -33,8 +33,9 @@ type Device interface {
 	Close() error
 }
 
-// ExactRows is up to how many rows of activations are never rounded (Info.Products):
-// decoding, of which a product's time is that of reading the weights.
+// ExactRows is up to how many rows of activations are never rounded (Info.Products): few
+// enough that a product's time is that of reading the weights. Decoding is exact as long as
+// no more texts than that take their steps in one pass.
 const ExactRows = 32
 
 // Info describes a device.
@@ -43,7 +44,7 @@ type Info struct {
 	Name        string // for a person, such as "AMD EPYC, 2 threads, avx512"
 	Activations DType  // the type of hidden states, queries, keys and values; f32 or narrower
 	// Products is what more than ExactRows rows of activations are rounded to for products
-	// with weights of that type; F32: they are not.
+	// with weights of that type; zero: they are multiplied as they are.
 	Products DType
 	Chunk    int // tokens of a pass from which on operators are near their best
 	Nominal  Nominal

@@ -119,7 +119,7 @@ func newEngine(c *model.Checkpoint, dev kernels.Device, opt EngineOptions, decod
 	if err != nil {
 		return nil, &HeadsError{err}
 	}
-	if to := dev.Info().Products; to != kernels.F32 {
+	if to := dev.Info().Products; to != 0 {
 		e.loop.lossy = append(e.loop.lossy, fmt.Sprintf(
 			"device.products=%s: in passes of more than %d tokens activations are rounded to %s before products with weights in %s", to, kernels.ExactRows, to, to))
 	}

@@ -35,7 +35,7 @@ var alike = map[string][]string{
 	"read-parquet":    {"path", "max_batch"},
 	"read-arrow":      {"path", "max_batch"},
 	"tee":             {"path"},
-	"chunked-prefill": {"chunk", "batch", "snapshot"}, // chunk in a pipeline that is exact
+	"chunked-prefill": {"chunk", "batch", "snapshot"}, // chunk in a pipeline that is exact, batch unless products are rounded
 	"prefetch":        {"slots", "overlap", "ahead"},
 	"attention":       {"group", "span"},
 	"offload":         {"to", "pinned", "write"},
@@ -54,7 +54,8 @@ func answersAlike(stage, option string) bool {
 // on what device and in what pieces is left out, and so are the sinks.
 func Facts(p *config.Pipeline) ([]journal.Fact, error) {
 	lossy := lossyOptions(p.Heads)
-	if p.Device.Products == "bf16" {
+	rounds := p.Device.Products == "bf16"
+	if rounds {
 		lossy = append(lossy, journal.Fact{Name: "device.products", Value: p.Device.Products})
 	}
 	var facts []journal.Fact
@@ -72,7 +73,9 @@ func Facts(p *config.Pipeline) ([]journal.Fact, error) {
 		}
 		chain = append(chain, name)
 		for _, o := range optionTexts(e.Options) {
-			if !answersAlike(e.Stage, o.name) || o.name == "chunk" && len(lossy) > 0 {
+			// Whether products are rounded depends on a pass's rows, those of all texts in it.
+			matters := o.name == "chunk" && len(lossy) > 0 || o.name == "batch" && rounds
+			if !answersAlike(e.Stage, o.name) || matters {
 				facts = append(facts, journal.Fact{Name: "documents." + e.ID + "." + o.name, Value: o.value})
 			}
 		}

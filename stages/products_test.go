@@ -21,6 +21,23 @@ func roundingProducts(budget int64) (kernels.Device, error) {
 	return dev, nil
 }
 
+// asTheyAre is a device that knows nothing of products.
+type asTheyAre struct{ kernels.Device }
+
+func (d asTheyAre) Info() kernels.Info {
+	info := d.Device.Info()
+	info.Products = 0
+	return info
+}
+
+// TestProductsAsTheyAre has a device that says nothing of its products make an exact engine.
+func TestProductsAsTheyAre(t *testing.T) {
+	open := func(budget int64) (kernels.Device, error) { return asTheyAre{cpu.Open(budget, 2)}, nil }
+	if lossy := openMethodOn(t, open, "chunked-prefill", tinyLlama).Report().Lossy; len(lossy) > 0 {
+		t.Errorf("lossy: %q", lossy)
+	}
+}
+
 // TestRoundedProducts compares a model in bf16 on a device that rounds with one that
 // does not: a short pass is the same to the bit, a long one near, and the report says
 // that it is not exact.
@@ -72,8 +89,9 @@ func TestRoundedProductsAreAFact(t *testing.T) {
 		}
 		return names
 	}
-	const fact = "device.products"
-	if slices.Contains(facts(), fact) || !slices.Contains(facts("device.products=bf16"), fact) {
-		t.Errorf("facts are %v, and %v where products are rounded", facts(), facts("device.products=bf16"))
+	for _, fact := range []string{"device.products", "documents.chunked-prefill.chunk", "documents.chunked-prefill.batch"} {
+		if slices.Contains(facts(), fact) || !slices.Contains(facts("device.products=bf16"), fact) {
+			t.Errorf("%s: facts are %v, and %v where products are rounded", fact, facts(), facts("device.products=bf16"))
+		}
 	}
 }

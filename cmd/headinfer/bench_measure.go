@@ -261,6 +261,7 @@ func (b *bench) once(ctx context.Context, r *benchRow, s *benchSample) error {
 		}
 		planned := stages.PlanModel(e).Memory(method, r.Context, r.Context+b.decode)
 		r.Planned, r.how = &planned, method
+		r.Partial = e.Partial()
 		r.Group, r.Span = method.Group, method.Span
 		if r.Span == 0 || r.Span > r.Context {
 			r.Span = r.Context

@@ -75,6 +75,7 @@ type benchRow struct {
 	Weights  string         `json:"weights,omitempty"`                // their encoding, with --weights
 	Read     int64          `json:"weights_read_per_token,omitempty"` // bytes; without the embedding, unless it is the output too
 	Lossy    []string       `json:"lossy,omitempty"`                  // which options make the method inexact
+	Partial  bool           `json:"partial,omitempty"`                // attention leaves tokens out: less is computed and moved than for the whole context
 	Filled   bool           `json:"kv_filled"`                        // random keys and values; no prompt was read
 	Device   string         `json:"device,omitempty"`
 	Chunk    int            `json:"chunk_tokens"`   // of a prefill's passes; 0: there was none

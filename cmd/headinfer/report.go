@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
+	"headinfer/eval"
 	"headinfer/eval/report"
 	"headinfer/kernels"
 )
@@ -71,21 +72,8 @@ func pageFacts(m benchMachine, model, device string, rates *benchRates) (facts [
 	return append(facts, report.Fact{Name: "Command", Value: m.Command, Code: true})
 }
 
-// scaledTo divides a figure by the largest prefix that leaves it 1 or more.
-func scaledTo(v float64, unit string) string {
-	for _, prefix := range []struct {
-		size float64
-		name string
-	}{{1e15, "P"}, {1e12, "T"}, {1e9, "G"}, {1e6, "M"}} {
-		if v >= prefix.size {
-			return number(v/prefix.size) + " " + prefix.name + unit
-		}
-	}
-	return number(v) + " " + unit
-}
-
-func flops(v float64) string     { return scaledTo(v, "FLOP/s") }
-func bandwidth(v float64) string { return scaledTo(v, "B/s") }
+func flops(v float64) string     { return eval.Scaled(v) + "FLOP/s" }
+func bandwidth(v float64) string { return eval.Scaled(v) + "B/s" }
 
 // byteUnit is what sizes of one picture or column are in.
 type byteUnit struct {

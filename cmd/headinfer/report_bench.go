@@ -49,23 +49,14 @@ func (r *benchReport) lead() string {
 	}
 	lead := fmt.Sprintf("At %s tokens %s ", eval.Tokens(best.Context), best.Pipeline)
 	if best.Prefill != nil {
-		lead += fmt.Sprintf("reads the prompt in %s and ", eval.Seconds(threeDigits(best.Prefill.Seconds)))
+		lead += fmt.Sprintf("reads the prompt in %s and ", eval.Seconds(eval.Rounded(best.Prefill.Seconds)))
 	}
-	lead += fmt.Sprintf("decodes a token in %s, with %s of device memory at the peak", eval.Seconds(threeDigits(best.Decode.Seconds)), kernels.FormatBytes(best.Memory.Peak))
+	lead += fmt.Sprintf("decodes a token in %s, with %s of device memory at the peak", eval.Seconds(eval.Rounded(best.Decode.Seconds)), kernels.FormatBytes(best.Memory.Peak))
 	if best.how.OnHost {
 		standard := best.model.Memory(plan.Standard(), best.Context, best.Context)
 		lead += fmt.Sprintf("; the standard method would take %s (computed)", kernels.FormatBytes(standard.Device()))
 	}
 	return lead + "."
-}
-
-// threeDigits rounds a figure for a text.
-func threeDigits(v float64) float64 {
-	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
-	if err != nil {
-		return v
-	}
-	return short
 }
 
 // speed is the times, drawn and in a table.
@@ -196,13 +187,17 @@ func (r *benchReport) memoryParts() (parts []report.Part) {
 // the methods, what the standard one would take.
 func memoryPicture(rows []benchRow) (report.Picture, bool) {
 	var largest int64
-	known := map[string]*benchRow{} // by pipeline, a row that was measured
+	type source struct {
+		pipeline string
+		filled   bool
+	}
+	known := map[source]*benchRow{} // a row that was measured
 	var model *plan.Model
 	for i, row := range rows {
 		if row.Memory == nil {
 			continue
 		}
-		known[row.Pipeline], model = &rows[i], &rows[i].model
+		known[source{row.Pipeline, row.Filled}], model = &rows[i], &rows[i].model
 		largest = max(largest, row.Memory.Peak, model.Memory(plan.Standard(), row.Context, row.Context).Device())
 	}
 	if model == nil {
@@ -210,6 +205,15 @@ func memoryPicture(rows []benchRow) (report.Picture, bool) {
 	}
 	unit := unitFor(largest)
 	s := eval.Stacks{Title: "Device memory by purpose, at its peak", Unit: unit.name, Parts: purposeNames()}
+	name := func(row benchRow) string {
+		both := slices.ContainsFunc(rows, func(other benchRow) bool {
+			return other.Pipeline == row.Pipeline && other.Context == row.Context && other.Filled != row.Filled
+		})
+		if row.Filled && both {
+			return row.Pipeline + ", filled"
+		}
+		return row.Pipeline
+	}
 	computed := func(name string, m plan.Memory) eval.Stack {
 		return eval.Stack{Name: name + ", computed", Parts: []float64{unit.of(m.Weights), unit.of(m.KV), unit.of(m.Activations), 0}, Planned: true}
 	}
@@ -221,26 +225,32 @@ func memoryPicture(rows []benchRow) (report.Picture, bool) {
 			s.Groups = append(s.Groups, eval.StackGroup{Title: eval.Tokens(row.Context) + " tokens"})
 		}
 		g := &s.Groups[len(s.Groups)-1]
-		like := known[row.Pipeline]
+		like := known[source{row.Pipeline, row.Filled}]
+		if like == nil && (row.Filled || row.Chunk > 0) { // else nobody knows a prompt's passes
+			like = known[source{row.Pipeline, !row.Filled}]
+		}
 		switch {
 		case row.Memory != nil:
-			bar := eval.Stack{Name: row.Pipeline}
+			bar := eval.Stack{Name: name(row)}
 			for _, p := range kernels.Purposes() {
 				bar.Parts = append(bar.Parts, unit.of(row.Memory.AtPeak[p]))
 			}
 			g.Bars = append(g.Bars, bar)
-			words = append(words, fmt.Sprintf("%s at %d tokens %s %s", row.Pipeline, row.Context, figures(unit.of(row.Memory.Peak)), unit.name))
+			words = append(words, fmt.Sprintf("%s at %d tokens %s %s", name(row), row.Context, figures(unit.of(row.Memory.Peak)), unit.name))
 		case like != nil:
 			how := like.how
-			if row.Chunk > 0 {
+			switch {
+			case row.Filled:
+				how.Chunk = 1 // no prompt is read
+			case row.Chunk > 0:
 				how.Chunk = row.Chunk
 			}
-			g.Bars = append(g.Bars, computed(row.Pipeline, like.model.Memory(how, row.Context, row.Context)))
+			g.Bars = append(g.Bars, computed(name(row), like.model.Memory(how, row.Context, row.Context)))
 		default:
-			g.Bars = append(g.Bars, eval.Stack{Name: row.Pipeline, Missing: row.Error})
+			g.Bars = append(g.Bars, eval.Stack{Name: name(row), Missing: row.Error})
 		}
 	}
-	if known["standard"] == nil {
+	if known[source{"standard", false}] == nil && known[source{"standard", true}] == nil {
 		for i, context := range contexts {
 			s.Groups[i].Bars = append(s.Groups[i].Bars, computed("standard", model.Memory(plan.Standard(), context, context)))
 		}

@@ -37,7 +37,7 @@ func (r *evalReport) page(out *evalOutput) *report.Page {
 		report.Table{Caption: "Mean score of each task", By: "task", Columns: columns, Rows: t[1:]}, report.List(r.notes()),
 	}})
 	maps := report.Section{Title: "Scores by depth", Parts: []report.Part{report.Text(
-		"How well a fact is found at each depth of the text, from its beginning (0%) to its end (100%). Figures in the cells are percent.")}}
+		"How well a fact is found at each depth of the text, from its beginning (0%) to its end (100%). Figures in the cells are mean scores in percent.")}}
 	for _, method := range names {
 		for _, task := range tasksWithDepth() {
 			heat, any := out.heatMap(r, method, task)
@@ -66,13 +66,13 @@ func (r *evalReport) lead() string {
 			}
 		}
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s%% of %d", m.Name, inPercent(sum/float64(n)), n))
+			parts = append(parts, fmt.Sprintf("%s %s%% (of %d)", m.Name, inPercent(sum/float64(n)), n))
 		}
 	}
 	if len(parts) == 0 {
 		return "No question could be answered."
 	}
-	text := "Right answers: " + strings.Join(parts, ", ")
+	text := "Mean score: " + strings.Join(parts, ", ")
 	if r.Identical.Of > 0 {
 		text += fmt.Sprintf(". The exact methods gave the same answer to %d of %d questions", r.Identical.Same, r.Identical.Of)
 	}
@@ -112,7 +112,7 @@ func heatPicture(name string, heat eval.HeatMap) report.Picture {
 			lengths = append(lengths, fmt.Sprintf("%s%% at %s tokens", inPercent(sum/float64(cells)), eval.Tokens(n)))
 		}
 	}
-	caption := "Found in the mean over depths: " + strings.Join(lengths, ", ") + "."
+	caption := "Mean score over depths: " + strings.Join(lengths, ", ") + "."
 	return report.Picture{Name: pictureName(name), Draw: heat, Small: len(heat.Lengths) <= 6, Caption: caption, Alt: heat.Title + ". " + caption}
 }
 

@@ -44,8 +44,11 @@ func flowPicture(p *pipeline, documents, heads []graph.Stats, took time.Duration
 // throughput says what a stage did: items, how many a second, and which share of the
 // time it worked.
 func throughput(s graph.Stats, took time.Duration) (lines []string, busy *float64) {
-	// A source takes nothing, and a sink gives nothing on.
-	items := max(s.In, s.Out)
+	// A source takes nothing. Others may give on more than they take, or less.
+	items := s.In
+	if items == 0 {
+		items = s.Out
+	}
 	share := s.Busy.Seconds() / took.Seconds()
 	lines = []string{
 		fmt.Sprintf("%s, %s/s", counted(items, "item"), figures(float64(items)/took.Seconds())),

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"headinfer/eval"
@@ -11,7 +12,8 @@ import (
 
 // rooflinePicture draws what rows reached under the device's rates. The bytes of a
 // method whose cache lies on the host are those that came over the link, of others
-// those that the device read of its own memory.
+// those that the device read of its own memory. What a row computed and read whose
+// attention leaves tokens out is not known, and it is not drawn.
 func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) {
 	r := eval.Roofline{Title: "What was reached, under what the device can do"}
 	if rates != nil {
@@ -38,7 +40,14 @@ func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) 
 		r.Points = append(r.Points, eval.RoofPoint{Series: name, Kind: kind, Label: eval.Tokens(row.Context), Intensity: work / bytes, Flops: work / seconds})
 		words = append(words, fmt.Sprintf("%s, %s at %d tokens %s", name, kind, row.Context, flops(work/seconds)))
 	}
+	var without []string
 	for _, row := range rows {
+		if row.Partial {
+			if !slices.Contains(without, row.Pipeline) {
+				without = append(without, row.Pipeline)
+			}
+			continue
+		}
 		if p := row.Prefill; p != nil {
 			add(row, "prefill", row.model.LinearFlops(row.Context)+row.model.AttentionFlops(row.Context), row.prefillBytes(), p.Seconds)
 		}
@@ -51,12 +60,12 @@ func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) 
 	if len(r.Points) == 0 {
 		return report.Picture{}, false
 	}
-	return report.Picture{
-		Name: "roofline", Draw: r,
-		Caption: "Labels are contexts in tokens. Bytes are those over the link where the cache lies on the host, else those read of device memory; " +
-			"FLOP are those of the linear layers and of the causal half of attention. A mark's distance below its roof is what is left to gain.",
-		Alt: "Roofline: " + strings.Join(words, "; "),
-	}, true
+	caption := "Labels are contexts in tokens. Bytes are those over the link where the cache lies on the host, else those read of device memory; " +
+		"FLOP are those of the linear layers and of the causal half of attention. A mark's distance below its roof is what is left to gain."
+	if len(without) > 0 {
+		caption += " Not drawn, since attention leaves tokens out: " + strings.Join(without, ", ") + "."
+	}
+	return report.Picture{Name: "roofline", Draw: r, Caption: caption, Alt: "Roofline: " + strings.Join(words, "; ")}, true
 }
 
 // prefillBytes are those that a prompt moved: in and out over the link or, of a cache

@@ -145,5 +145,5 @@ func shortTime(d time.Duration) string {
 	if d >= time.Minute {
 		return d.Round(time.Second).String()
 	}
-	return eval.Seconds(threeDigits(max(d.Round(time.Microsecond), 0).Seconds()))
+	return eval.Seconds(eval.Rounded(max(d.Round(time.Microsecond), 0).Seconds()))
 }

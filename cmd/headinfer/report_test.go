@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/html"
 
 	"headinfer/eval"
+	"headinfer/graph"
 	"headinfer/kernels"
 	devicerate "headinfer/kernels/rate"
 	"headinfer/plan"
@@ -157,6 +158,9 @@ func TestEvalReport(t *testing.T) {
 	for _, c := range r.Cells {
 		wants(t, page, "td", inPercent(c.Score), strconv.Itoa(c.Tokens))
 	}
+	if !slices.ContainsFunc(page["p"], func(s string) bool { return strings.HasPrefix(s, "Mean score: adaptive ") }) {
+		t.Errorf("the page begins with %q", page["p"])
+	}
 	readFile(t, dir, "page/niah_single-int8.png")
 	if _, stderr, code := headinfer(t, dir, "eval", "--task", "perplexity", "--report", "page"); code != exitUsage || !strings.Contains(stderr, "--report") {
 		t.Errorf("perplexity: %d, %s", code, stderr)
@@ -237,6 +241,16 @@ func TestReportArithmetic(t *testing.T) {
 		}
 	}
 
+	partial := row
+	partial.Pipeline, partial.Partial = "h2o", true
+	picture, _ = rooflinePicture(rates, []benchRow{row, partial})
+	if points := picture.Draw.(eval.Roofline).Points; len(points) != 2 || !strings.HasSuffix(picture.Caption, "leaves tokens out: h2o.") {
+		t.Errorf("%+v, %s", points, picture.Caption)
+	}
+	if _, ok := rooflinePicture(rates, []benchRow{partial}); ok {
+		t.Error("a roofline without a point was drawn")
+	}
+
 	picture, ok = memoryPicture([]benchRow{row, missing})
 	stacks := picture.Draw.(eval.Stacks)
 	if !ok || len(stacks.Groups) != 2 || stacks.Unit != "MiB" {
@@ -252,8 +266,36 @@ func TestReportArithmetic(t *testing.T) {
 	if got := stacks.Groups[1].Bars[1]; got.Name != "standard, computed" || math.Abs(got.Parts[1]*(1<<20)-float64(m.KV(2*context))) > 1e-6 {
 		t.Errorf("standard: %+v", got)
 	}
+	// A prompt that is read and a cache that is filled, of the same length.
+	filled, failed := row, missing
+	filled.Filled, filled.Chunk, filled.how.Chunk, failed.Filled = true, 0, 1, true
+	picture, _ = memoryPicture([]benchRow{row, filled, failed, missing, {Pipeline: "fails", Context: 2 * context, Error: "did not fit"}})
+	stacks = picture.Draw.(eval.Stacks)
+	var names []string
+	for _, g := range stacks.Groups {
+		for _, b := range g.Bars {
+			names = append(names, b.Name)
+		}
+	}
+	if want := []string{"tiled", "tiled, filled", "standard, computed", "tiled, filled, computed", "tiled, computed", "fails", "standard, computed"}; !slices.Equal(names, want) {
+		t.Errorf("bars are %q, want %q", names, want)
+	}
+	for i, how := range []plan.Method{filled.how, row.how} {
+		if got, want := stacks.Groups[1].Bars[i].Parts[2]*(1<<20), float64(m.Memory(how, 2*context, 2*context).Activations); math.Abs(got-want) > 1e-6 {
+			t.Errorf("%s: %g bytes of activations, want %g", stacks.Groups[1].Bars[i].Name, got, want)
+		}
+	}
 	if _, ok := memoryPicture([]benchRow{missing}); ok {
 		t.Error("memory of nothing was drawn")
+	}
+}
+
+// TestThroughput counts what a stage took, and of a source what it gave.
+func TestThroughput(t *testing.T) {
+	for want, s := range map[string]graph.Stats{"3 items": {In: 3, Out: 12}, "5 items": {In: 5, Out: 1}, "12 items": {Out: 12}} {
+		if lines, _ := throughput(s, time.Second); !strings.HasPrefix(lines[0], want+",") {
+			t.Errorf("%+v: %q, want %s", s, lines, want)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func (d *Device) RoundProducts() error {
 
 // Info describes the processor.
 func (d *Device) Info() kernels.Info {
-	products := kernels.F32
+	var products kernels.DType // as they are
 	if d.rounds {
 		products = kernels.BF16
 	}

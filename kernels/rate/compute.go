@@ -67,7 +67,7 @@ func (m *meter) product(p product, clock func(func()) (float64, error)) (float64
 		return 0, err
 	}
 	weights := d
-	if to := m.dev.Info().Products; to != kernels.F32 && p.rows > 1 {
+	if to := m.dev.Info().Products; to != 0 && p.rows > 1 {
 		weights = to
 	}
 	w, err := m.matrix(weights, p.outs, p.cols, "a weight")

@@ -19,7 +19,7 @@ const (
 // of cache lines, so that a tile's rows don't share a cache set, and a multiple
 // of 8 of them, the last ones zero, as is what lies between rows. It is the same for
 // all levels. It is read-only while GEMMs run, so that workers may share it. The zero
-// value is empty; Pack reuses its memory.
+// value is empty; Begin reuses its memory.
 type Packed struct {
 	data []float32 // or as many pairs of bf16: see pairs.go
 	m, k int
@@ -39,12 +39,6 @@ func PackedFloats(m, k int) int {
 
 // packedRow returns how many floats are from one row of k columns to the next.
 func packedRow(k int) int { return 16 * ((k+15)/16 | 1) }
-
-// Pack lays out x, [m, k] with rows ldx floats apart, for GEMM.
-func Pack(dst *Packed, x []float32, ldx, m, k int) {
-	dst.Begin(m, k)
-	dst.PackRows(x, ldx, 0, m)
-}
 
 // Begin makes room for [m, k], which calls of PackRows fill.
 func (p *Packed) Begin(m, k int) {
