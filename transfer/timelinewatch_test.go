@@ -34,7 +34,7 @@ func TestWatch(t *testing.T) {
 			err := errors.Join(pass(0), func() (err error) {
 				record, err = line.Watch(func() error { return errors.Join(pass(1), pass(2), failed) })
 				if !errors.Is(err, failed) {
-					return fmt.Errorf("the error is lost: %v", err)
+					return fmt.Errorf("the error is lost: %w", err)
 				}
 				return nil
 			}(), pass(3))
