@@ -110,24 +110,32 @@ func (o *modelsOptions) describe(ctx context.Context, path string) (_ *modelFact
 	return facts, c.Close()
 }
 
-// machine reads the flags that say what to plan for.
-func (o *modelsOptions) machine() (fitMachine, error) {
-	asked := fitAsked{kind: o.device}
+// sizes reads the flags of sizes, of which an empty one says nothing.
+func (a *fitAsked) sizes(device, host string) error {
 	for _, flag := range []struct {
 		name, text string
 		into       *int64
-	}{{"device-memory", o.deviceMemory, &asked.device}, {"host-memory", o.hostMemory, &asked.host}} {
+	}{{"device-memory", device, &a.device}, {"host-memory", host, &a.host}} {
 		if flag.text == "" {
 			continue
 		}
 		b, err := config.ParseBytes(flag.text)
 		if err != nil {
-			return fitMachine{}, usage(fmt.Errorf("--%s: %w", flag.name, err))
+			return usage(fmt.Errorf("--%s: %w", flag.name, err))
 		}
 		if b < 1 {
-			return fitMachine{}, usage(fmt.Errorf("--%s: %d bytes; expected 1 or more", flag.name, b))
+			return usage(fmt.Errorf("--%s: %d bytes; expected 1 or more", flag.name, b))
 		}
 		*flag.into = int64(b)
+	}
+	return nil
+}
+
+// machine reads the flags that say what to plan for.
+func (o *modelsOptions) machine() (fitMachine, error) {
+	asked := fitAsked{kind: o.device}
+	if err := asked.sizes(o.deviceMemory, o.hostMemory); err != nil {
+		return fitMachine{}, err
 	}
 	if o.chunk != "" {
 		n, err := config.ParseCount(o.chunk)

@@ -68,21 +68,8 @@ func (o *planOptions) asked(memory config.DeviceOptions) (fitAsked, error) {
 	if (o.gpu != "" || o.rates != "") && !o.setsOption("device.memory=") {
 		asked.device = 0 // the card's, not what a file has of another
 	}
-	for _, flag := range []struct {
-		name, text string
-		into       *int64
-	}{{"device-memory", o.deviceMemory, &asked.device}, {"host-memory", o.hostMemory, &asked.host}} {
-		if flag.text == "" {
-			continue
-		}
-		b, err := config.ParseBytes(flag.text)
-		if err != nil {
-			return asked, usage(fmt.Errorf("--%s: %w", flag.name, err))
-		}
-		if b < 1 {
-			return asked, usage(fmt.Errorf("--%s: %d bytes; expected 1 or more", flag.name, b))
-		}
-		*flag.into = int64(b)
+	if err := asked.sizes(o.deviceMemory, o.hostMemory); err != nil {
+		return asked, err
 	}
 	return asked, nil
 }
