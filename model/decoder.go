@@ -39,8 +39,13 @@ type Pass struct {
 	MaxRows  int     // of the passes that the decoder is ready for
 	Compute  kernels.Stream
 
-	newKV [2]kernels.KV
+	newKV  [2]kernels.KV
+	unread int // the layer whose Output nothing reads; -1: none
 }
+
+// Unread reports whether nothing reads a layer's Output: that of the last one, in a
+// pass without logits. Its keys and values are all that such a layer is for.
+func (p *Pass) Unread(layer int) bool { return layer == p.unread }
 
 // NewKV returns the pass's own keys and values of a layer, [KV heads, rows,
 // head_dim]. Two layers' are kept, so that one can be copied away while the
@@ -232,7 +237,7 @@ func (d *Decoder) Close() {
 // which must have room, and, if logits is set, returns for each segment the
 // logits [vocabulary] that follow its last token.
 func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) ([][]float32, error) {
-	p, ids, positions, err := d.plan(segments)
+	p, ids, positions, err := d.plan(segments, logits)
 	if err != nil {
 		return nil, err
 	}
@@ -250,10 +255,17 @@ func (d *Decoder) Forward(ctx context.Context, segments []Segment, logits bool) 
 		if err := d.heads.Attend(ctx, l); err != nil {
 			return nil, err
 		}
-		d.line.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() { d.feedForward(w, rows) })
-	}
-	if logits {
-		d.logits(p)
+		if l+1 < len(d.weights.layers) {
+			d.line.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() { d.feedForward(w, d.all(rows)) })
+		} else if logits {
+			// Of what the last layer makes, logits take the last rows only.
+			var last activations
+			d.line.Around(d.compute, transfer.Compute, layerStep{l, "feed-forward"}, func() {
+				last = d.last(p)
+				d.feedForward(w, last)
+			})
+			d.line.Around(d.compute, transfer.Compute, step("logits"), func() { d.logits(last) })
+		}
 	}
 	if err := d.heads.End(ctx); err != nil {
 		return nil, err
@@ -293,13 +305,16 @@ type layerStep struct {
 
 func (s layerStep) String() string { return fmt.Sprintf("L%d %s", s.layer, s.name) }
 
-func (d *Decoder) plan(segments []Segment) (p *Pass, ids, positions []int32, err error) {
+func (d *Decoder) plan(segments []Segment, logits bool) (p *Pass, ids, positions []int32, err error) {
 	if len(segments) == 0 || len(segments) > d.maxSegs {
 		return nil, nil, nil, fmt.Errorf("a pass of %d segments; the decoder takes 1 to %d", len(segments), d.maxSegs)
 	}
 	p = &Pass{
 		Segments: segments, Group: d.Config.Group(), HeadDim: d.Config.HeadDim, MaxRows: d.maxRows, Compute: d.compute,
-		Scale: float32(d.Config.ScoreScale()), SoftCap: float32(d.Config.ScoreCap),
+		Scale: float32(d.Config.ScoreScale()), SoftCap: float32(d.Config.ScoreCap), unread: -1,
+	}
+	if !logits {
+		p.unread = d.Config.Layers - 1
 	}
 	for i, s := range segments {
 		for _, other := range segments[:i] {
@@ -392,18 +407,42 @@ func (d *Decoder) project(p *Pass, l int, w *layerWeights, rows int) {
 	})
 }
 
+// activations are rows of a pass on their way through the rest of a layer.
+type activations struct{ hidden, normed, attended kernels.Tensor }
+
+// all are a pass's rows.
+func (d *Decoder) all(rows int) activations {
+	return activations{d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows), d.attended.RowRange(0, rows)}
+}
+
+// last are the last rows of a pass's segments, put together.
+func (d *Decoder) last(p *Pass) activations {
+	n := len(p.Segments)
+	if n == p.Output.Rows {
+		return d.all(n)
+	}
+	// Attention has read its queries: their place is free.
+	t := activations{d.lastHidden.RowRange(0, n), d.lastNormed.RowRange(0, n), kernels.Matrix(d.qkv.Data, d.attended.DType, n, d.attended.Cols)}
+	var places, rows []kernels.Tensor
+	for i, r := range p.Rows {
+		places = append(places, t.hidden.RowRange(i, i+1), t.attended.RowRange(i, i+1))
+		rows = append(rows, d.hidden.RowRange(r.To-1, r.To), d.attended.RowRange(r.To-1, r.To))
+	}
+	d.dev.Scatter(d.compute, places, rows)
+	return t
+}
+
 // feedForward adds the attention's projection, and the gated linear unit's
 // result, to the hidden states.
-func (d *Decoder) feedForward(w *layerWeights, rows int) {
+func (d *Decoder) feedForward(w *layerWeights, t activations) {
 	c := d.Config
-	x, normed := d.hidden.RowRange(0, rows), d.normed.RowRange(0, rows)
-	gateUp := d.gateUp.RowRange(0, rows)
+	gateUp := d.gateUp.RowRange(0, t.hidden.Rows)
 	gated := gateUp.ColRange(0, c.FFN)
-	d.add(x, normed, d.attended.RowRange(0, rows), w.o, w.afterAttention)
-	d.dev.RMSNorm(d.compute, normed, x, w.ffnNorm, float32(c.NormEps), false)
-	d.dev.Linear(d.compute, gateUp, normed, []kernels.Tensor{w.gate, w.up}, false)
+	d.add(t.hidden, t.normed, t.attended, w.o, w.afterAttention)
+	d.dev.RMSNorm(d.compute, t.normed, t.hidden, w.ffnNorm, float32(c.NormEps), false)
+	d.dev.Linear(d.compute, gateUp, t.normed, []kernels.Tensor{w.gate, w.up}, false)
 	d.dev.GLU(d.compute, gated, gateUp, c.Activation)
-	d.add(x, normed, gated, w.down, w.afterFFN)
+	d.add(t.hidden, t.normed, gated, w.down, w.afterFFN)
 }
 
 // add adds part·wᵀ to the hidden states x, normalised first if there is a norm
@@ -417,19 +456,12 @@ func (d *Decoder) add(x, normed, part, w, norm kernels.Tensor) {
 	d.dev.RMSNorm(d.compute, x, normed, norm, float32(d.Config.NormEps), true)
 }
 
-// logits enqueues the output layer for each segment's last row and the copy of
-// its result to d.host, which holds it once the stream has run dry.
-func (d *Decoder) logits(p *Pass) {
-	n, c := len(p.Segments), d.Config
-	d.line.Around(d.compute, transfer.Compute, step("logits"), func() {
-		var last, places []kernels.Tensor
-		for i, r := range p.Rows {
-			last, places = append(last, d.hidden.RowRange(r.To-1, r.To)), append(places, d.lastHidden.RowRange(i, i+1))
-		}
-		d.dev.Scatter(d.compute, places, last)
-		normed, out := d.lastNormed.RowRange(0, n), d.lastLogits.RowRange(0, n)
-		d.dev.RMSNorm(d.compute, normed, d.lastHidden.RowRange(0, n), d.weights.norm, float32(c.NormEps), false)
-		d.dev.Linear(d.compute, out, normed, []kernels.Tensor{d.weights.output}, false)
-		d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(d.host)), kernels.F32, n, c.Vocab), out)
-	})
+// logits enqueues the output layer and the copy of its result to d.host, which holds
+// it once the stream has run dry.
+func (d *Decoder) logits(last activations) {
+	c, n := d.Config, last.hidden.Rows
+	out := d.lastLogits.RowRange(0, n)
+	d.dev.RMSNorm(d.compute, last.normed, last.hidden, d.weights.norm, float32(c.NormEps), false)
+	d.dev.Linear(d.compute, out, last.normed, []kernels.Tensor{d.weights.output}, false)
+	d.dev.CopyOut(d.compute, kernels.Matrix(unsafe.Pointer(unsafe.SliceData(d.host)), kernels.F32, n, c.Vocab), out)
 }

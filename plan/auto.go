@@ -51,9 +51,9 @@ const (
 )
 
 // BreakEven returns the tokens of a pass, not rounded, that take as long to compute
-// as the cache of context tokens before them takes to come to the device: what is
-// copied does not depend on the pass's tokens, what is computed grows with them. It is
-// 0 if nothing is copied, or rates are not known.
+// in the layers as the cache of context tokens before them takes to come to the device:
+// what is copied does not depend on the pass's tokens, what is computed grows with them.
+// It is 0 if nothing is copied, or rates are not known.
 //
 //	copies  = context · bytes of a token's cache / copy rate
 //	a token = 2 · weights of layers / linear rate + 4 · heads · head_dim · layers · context / attention rate

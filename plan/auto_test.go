@@ -70,8 +70,13 @@ func TestBreakEvenBalances(t *testing.T) {
 		if n < 100 || n > context/100 {
 			continue // rounding, or the pass's own part of the attention, would be seen
 		}
-		copies := float64(m.DecodeCopies(how, context)) / rates.CopyIn
-		compute := (m.LinearFlops(context+n)-m.LinearFlops(context))/rates.Linear + (m.AttentionFlops(context+n)-m.AttentionFlops(context))/rates.Attention
+		// A layer more takes as long to compute as to copy.
+		deeper := m
+		deeper.Layers++
+		copies := float64(deeper.DecodeCopies(how, context)-m.DecodeCopies(how, context)) / rates.CopyIn
+		linear := func(n int) float64 { return deeper.LinearFlops(n) - m.LinearFlops(n) }
+		attention := func(n int) float64 { return deeper.AttentionFlops(n) - m.AttentionFlops(n) }
+		compute := (linear(context+n)-linear(context))/rates.Linear + (attention(context+n)-attention(context))/rates.Attention
 		if math.Abs(compute-copies) > 0.02*copies {
 			t.Errorf("%+v on %+v after %d tokens: a pass of %d computes %g s and copies %g s", m, rates, context, n, compute, copies)
 		}

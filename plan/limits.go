@@ -19,11 +19,14 @@ type Limit struct {
 // Seconds returns the larger part: copies and compute can overlap.
 func (l Limit) Seconds() float64 { return max(l.Copy, l.Compute) }
 
-// LinearFlops returns the multiplications and additions of a prompt's linear
-// layers: two for each weight of the layers and token, and the output layer
-// once, for the last token.
+// LinearFlops returns the multiplications and additions that a prompt needs in linear
+// layers: two for each weight of the layers and token, and the output layer once, for
+// the last token. Of the other tokens the last layer has keys and values only.
 func (m Model) LinearFlops(tokens int) float64 {
-	return 2*float64(m.Layers)*m.layerWeights()*float64(tokens) + 2*float64(m.Hidden)*float64(m.Vocab)
+	keys := 2 * float64(m.Hidden) * float64(m.KVHeads*m.HeadDim) // weights of keys and values
+	every := float64(m.Layers)*m.layerWeights() - (m.layerWeights() - keys)
+	last := m.layerWeights() - keys + float64(m.Hidden)*float64(m.Vocab)
+	return 2*every*float64(tokens) + 2*last
 }
 
 // layerWeights returns the weights of a layer's matrices.
@@ -32,22 +35,50 @@ func (m Model) layerWeights() float64 {
 	return float64(m.Hidden) * (2*width + 2*kv + 3*float64(m.FFN))
 }
 
-// AttentionFlops returns the multiplications and additions of a prompt's
+// AttentionFlops returns the multiplications and additions that a prompt needs in
 // attention: two products, each two a query, key and element of the heads,
-// over the causal half of the matrix, or the window's part of it.
+// over the causal half of the matrix, or the window's part of it. In the last layer only
+// the last token has a query.
 func (m Model) AttentionFlops(tokens int) float64 {
-	n, width := float64(tokens), float64(m.Heads*m.HeadDim)
-	pairs := float64(m.Layers-m.Local) * n * (n + 1) / 2
-	if m.Local > 0 {
-		seen := float64(min(tokens, m.Window))
-		pairs += float64(m.Local) * (seen*(seen+1)/2 + (n-seen)*seen)
+	if tokens == 0 {
+		return 0
 	}
-	return 4 * width * pairs
+	n := float64(tokens)
+	full, local := m.attending(false)
+	pairs := full * n * (n + 1) / 2
+	seen := float64(min(tokens, m.Window))
+	pairs += local * (seen*(seen+1)/2 + (n-seen)*seen)
+	if m.LocalLast {
+		pairs += seen
+	} else {
+		pairs += n
+	}
+	return 4 * float64(m.Heads*m.HeadDim) * pairs
 }
 
-// PastTokens returns the sum of what each chunk of a prompt has before it: the
-// tokens whose keys and values come to the device in the course of a prefill
-// whose cache lies on the host. A chunk of 0 is the whole prompt.
+// attending returns how many layers that see everything, and how many with a window,
+// attend in a pass: all, or all but the last.
+func (m Model) attending(last bool) (full, local float64) {
+	full, local = float64(m.Layers-m.Local), float64(m.Local)
+	switch {
+	case last:
+	case m.LocalLast:
+		local--
+	default:
+		full--
+	}
+	return full, local
+}
+
+// StepFlops returns the multiplications and additions of a token's attention to a context
+// that ends with itself.
+func (m Model) StepFlops(context int) float64 {
+	full, local := m.attending(true)
+	return 4 * float64(m.Heads*m.HeadDim) * (full*float64(context) + local*float64(min(context, m.Window)))
+}
+
+// PastTokens returns the sum of what each chunk of a prompt has before it. A chunk of 0
+// is the whole prompt.
 func PastTokens(tokens, chunk int) int64 {
 	if chunk <= 0 || chunk >= tokens {
 		return 0
@@ -57,13 +88,19 @@ func PastTokens(tokens, chunk int) int64 {
 }
 
 // PrefillCopies returns the bytes that a prefill of tokens brings to the
-// device, and those that it takes away.
+// device, and those that it takes away. The last layer's past comes with the last
+// chunk only.
 func (m Model) PrefillCopies(how Method, tokens int) (in, out int64) {
 	if !how.OnHost {
 		return 0, 0
 	}
-	token := m.cache(1, m.CachedToken(how))
-	return token * PastTokens(tokens, how.Chunk), token * int64(tokens)
+	layer := int64(m.KVHeads) * m.CachedToken(how)
+	past := PastTokens(tokens, how.Chunk)
+	in = m.cache(1, m.CachedToken(how)) * past
+	if past > 0 && !m.LocalLast {
+		in -= layer * (past - int64(tokens-1)/int64(how.Chunk)*int64(how.Chunk))
+	}
+	return in, m.cache(1, m.CachedToken(how)) * int64(tokens)
 }
 
 // DecodeCopies returns the bytes that a token after a context brings to the device:

@@ -18,14 +18,25 @@ func near(t *testing.T, what string, got, want float64) {
 }
 
 func TestFlops(t *testing.T) {
-	// 3 layers × 156 weights × 10 tokens × 2, and the output's 28 × 2.
-	near(t, "linear layers", small.LinearFlops(10), 3*156*10*2+28*2)
-	// 3 layers × 8 elements × 55 pairs × 2 products × 2.
-	near(t, "attention", small.AttentionFlops(10), 3*8*55*4)
+	// 2 layers × 156 weights and the last one's keys and values, 4·2·4 = 32, × 10 tokens × 2;
+	// the last one's other 124 and the output's 28 × 2.
+	near(t, "linear layers", small.LinearFlops(10), (2*156+32)*10*2+(124+28)*2)
+	// 2 layers × 8 elements × 55 pairs × 2 products × 2, and the last token's 10 in the last layer.
+	near(t, "attention", small.AttentionFlops(10), 8*(2*55+10)*4)
+	near(t, "a token's attention", small.StepFlops(10), 3*8*10*4)
 	// Llama-3-8B has 6.98 billion weights in its layers.
 	near(t, "Llama-3-8B", llama3.LinearFlops(1)-2*4096*128256, 2*6_979_321_856)
-	// 8K tokens, 4 · 4096 a pair of which there are 33,558,528, 32 layers.
-	near(t, "Llama-3-8B's attention", llama3.AttentionFlops(8192), 17_594_333_528_064)
+	// 8K tokens, 4 · 4096 a pair of which there are 33,558,528 in 31 layers, and 8192 in the last.
+	near(t, "Llama-3-8B's attention", llama3.AttentionFlops(8192), 16384*(31*33_558_528+8192))
+
+	// Two of three layers see 4 tokens: 1 + 2 + 3 + 7 · 4 = 34 pairs. Which one is last?
+	windows := small
+	windows.Local, windows.Window = 2, 4
+	near(t, "attention with windows", windows.AttentionFlops(10), 8*(2*34+10)*4)
+	windows.LocalLast = true
+	near(t, "attention with a window last", windows.AttentionFlops(10), 8*(55+34+4)*4)
+	near(t, "a token's attention with windows", windows.StepFlops(10), 8*(10+2*4)*4)
+	near(t, "no tokens", small.AttentionFlops(0), 0)
 }
 
 func TestPastTokens(t *testing.T) {
@@ -60,13 +71,19 @@ func TestPrefillCopies(t *testing.T) {
 	if in, out := small.PrefillCopies(Method{Chunk: 4}, 10); in != 0 || out != 0 {
 		t.Errorf("with the cache on the device, %d bytes come and %d go", in, out)
 	}
-	// A token is 3 layers × 2 heads × 2 × 2 elements × 2 bytes = 48 bytes.
-	if in, out := small.PrefillCopies(Method{Chunk: 4, OnHost: true}, 10); in != 12*48 || out != 10*48 {
-		t.Errorf("%d bytes come and %d go, want %d and %d", in, out, 12*48, 10*48)
+	// A token is 3 layers × 2 heads × 2 × 2 elements × 2 bytes = 48 bytes. Chunks have 4
+	// and 8 tokens before them; in the last layer, the last chunk alone needs these.
+	if in, out := small.PrefillCopies(Method{Chunk: 4, OnHost: true}, 10); in != 12*48-4*16 || out != 10*48 {
+		t.Errorf("%d bytes come and %d go, want %d and %d", in, out, 12*48-4*16, 10*48)
 	}
-	// Llama-3-8B, 128 KiB a token, 128Ki tokens by 8Ki.
-	if in, out := llama3.PrefillCopies(Method{Chunk: 8192, OnHost: true}, 128<<10); in != 120<<30 || out != 16<<30 {
-		t.Errorf("%d bytes come and %d go, want 120 and 16 GiB", in, out)
+	windows := small
+	windows.Local, windows.Window, windows.LocalLast = 1, 4, true
+	if in, _ := windows.PrefillCopies(Method{Chunk: 4, OnHost: true}, 10); in != 12*32 {
+		t.Errorf("%d bytes come, want %d", in, 12*32)
+	}
+	// Llama-3-8B, 128 KiB a token, 4 of them the last layer's; 128Ki tokens by 8Ki.
+	if in, out := llama3.PrefillCopies(Method{Chunk: 8192, OnHost: true}, 128<<10); in != 120<<30-105*32<<20 || out != 16<<30 {
+		t.Errorf("%d bytes come and %d go, want 116.7 and 16 GiB", in, out)
 	}
 }
 
@@ -105,7 +122,7 @@ func TestLimits(t *testing.T) {
 	r := Rates{CopyIn: 100, CopyOut: 10, Linear: 1000, Attention: 500, Read: 50}
 	l := small.PrefillLimit(r, 10, 2400, 480)
 	near(t, "prefill's copies", l.Copy, 48) // out is the slower way here
-	near(t, "prefill's compute", l.Compute, 9416.0/1000+5280.0/500)
+	near(t, "prefill's compute", l.Compute, 7184.0/1000+3840.0/500)
 	near(t, "prefill", l.Seconds(), 48)
 	near(t, "prefill's copies in", small.PrefillLimit(r, 10, 7200, 480).Copy, 72)
 

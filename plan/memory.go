@@ -12,6 +12,7 @@ type Model struct {
 	Rotary                                              int   // f32 numbers a token in the rotary tables; 0: HeadDim
 	// Local layers see Window tokens, the last ones, and keep them on the device.
 	Local, Window int
+	LocalLast     bool // the last layer is one of them
 }
 
 // Method is a shape of the tiles (the first table of the design notes).

@@ -66,7 +66,7 @@ func (m Model) Works(how Method, tokens int) []Work {
 	}
 	copied := float64(m.DecodeCopies(how, tokens))
 	step := Work{
-		Name: fmt.Sprintf("decode attention %d", tokens), FLOP: 4 * float64(m.Heads*m.HeadDim) * (float64(m.Layers-m.Local)*float64(tokens) + float64(m.Local)*float64(min(tokens, m.Window))),
+		Name: fmt.Sprintf("decode attention %d", tokens), FLOP: m.StepFlops(tokens),
 		Memory: float64(m.KV(tokens) + m.Recent(tokens)), Link: copied,
 	}
 	decode := Work{

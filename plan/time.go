@@ -143,11 +143,18 @@ func (p passTime) seconds(how Method, layers int) float64 {
 func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	var p passTime
 	n, width := float64(rows), float64(m.Heads*m.HeadDim)
-	full, kvWidth := float64(m.Layers-m.Local), float64(m.KVHeads*m.HeadDim)
+	kvWidth := float64(m.KVHeads * m.HeadDim)
+	full, local := m.attending(last || how.Keep > 0) // what receives attention is chosen by that
 	perWeight := m.bytesPerWeight()
 
-	weights := float64(m.Layers) * m.layerWeights()
-	multiply := seconds(2*weights*n, r.Linear*linearSustained)
+	// The last layer's rest, after attention, is for the last token, if for any.
+	rest := m.layerWeights() - float64(m.Hidden)*(width+2*kvWidth)
+	weights := float64(m.Layers)*m.layerWeights() - rest
+	multiplied, layers := weights*n, float64(m.Layers-1)
+	if last {
+		multiplied, weights = multiplied+rest, weights+rest
+	}
+	multiply := seconds(2*multiplied, r.Linear*linearSustained)
 	p.linear, p.multiplying = max(multiply, seconds(weights*perWeight, r.Read)), multiply
 	if last {
 		table := float64(m.Hidden) * float64(m.Vocab)
@@ -156,19 +163,18 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	}
 
 	seen := m.seen(how, past)
-	pairs := full*n*(seen+(n+1)/2) + float64(m.Local)*n*min(float64(past)+(n+1)/2, float64(m.Window))
+	pairs := full*n*(seen+(n+1)/2) + local*n*min(float64(past)+(n+1)/2, float64(m.Window))
 	attend := seconds(4*width*pairs, r.Attention*attentionSustained)
-	recent := float64(m.Local) * min(float64(past), float64(m.Window))
+	recent := local * min(float64(past), float64(m.Window))
 	keys := (full*seen + recent) * kvWidth * 2 * float64(m.ElementBytes)
 	p.attention = max(attend, seconds(keys, r.Read))
 	p.multiplying += attend
 
 	// Norms with their residuals read and write two rows each, the rotary embedding
 	// queries, keys and values, the gated unit reads two and writes one.
-	elements := float64(m.Layers) * (8*float64(m.Hidden) + 2*(width+2*kvWidth) + 3*float64(m.FFN))
+	elements := layers * (8*float64(m.Hidden) + 2*(width+2*kvWidth) + 3*float64(m.FFN))
 	moved := n * elements * float64(m.ElementBytes)
-	tiles := m.tiles(how, past)
-	perLayer := float64(tiles) / max(full, 1)
+	tiles := int(full) * m.perLayer(how, past)
 	if spans := m.spans(how, past); spans > 1 && m.ElementBytes < 4 {
 		// Each tile reads and writes its heads' partial results in f32.
 		moved += full * n * width * 4 * 2 * float64(spans)
@@ -178,7 +184,7 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	}
 	p.moving = seconds(moved, r.Read)
 	if r.Read > 0 || r.Linear > 0 {
-		p.launches = launch * float64(m.Layers) * (layerLaunches + tileLaunches*max(perLayer-1, 0))
+		p.launches = launch * float64(m.Layers) * (layerLaunches + tileLaunches*max(float64(m.perLayer(how, past))-1, 0))
 	}
 	if !how.OnHost {
 		return p
@@ -189,7 +195,7 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	token := float64(m.cache(1, m.CachedToken(how)))
 	p.tiles = tiles
 	if r.CopyIn > 0 {
-		p.in = seconds(token*seen, r.CopyIn*linkSustained) + float64(tiles)*tileLatency
+		p.in = seconds(full*kvWidth/float64(m.HeadDim)*float64(m.CachedToken(how))*seen, r.CopyIn*linkSustained) + float64(tiles)*tileLatency
 	}
 	p.out = seconds(token*n, r.CopyOut*linkSustained)
 	if how.WriteWhole {
@@ -218,8 +224,8 @@ func (m Model) spans(how Method, past int) int {
 	return (past + how.Span - 1) / how.Span
 }
 
-// tiles returns how many tiles of the past a pass attends to.
-func (m Model) tiles(how Method, past int) int {
+// perLayer returns how many tiles of the past a pass attends to in a layer.
+func (m Model) perLayer(how Method, past int) int {
 	if past == 0 {
 		return 0
 	}
@@ -227,7 +233,7 @@ func (m Model) tiles(how Method, past int) int {
 	if how.Group > 0 && how.Group < m.KVHeads {
 		groups = (m.KVHeads + how.Group - 1) / how.Group
 	}
-	return (m.Layers - m.Local) * groups * m.spans(how, past)
+	return groups * m.spans(how, past)
 }
 
 // bytesPerWeight is on average, from what all of them take.

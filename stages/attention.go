@@ -36,10 +36,12 @@ func (a *attention) Process(ctx context.Context, in Fetched, emit func(Attended)
 	if b.slot != nil {
 		b.pass.Compute.Wait(b.slot.Filled)
 	}
-	var err error
-	h.around(b.pass.Compute, transfer.Compute, b, func() { err = h.attend(b) })
-	if err != nil {
-		return err
+	if !h.skips(b.pass.Pass, b.layer) {
+		var err error
+		h.around(b.pass.Compute, transfer.Compute, b, func() { err = h.attend(b) })
+		if err != nil {
+			return err
+		}
 	}
 	h.leave(b)
 	if b.slot != nil || h.onHost && (h.encodes() || b.tiles[0].Local) {

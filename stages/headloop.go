@@ -210,7 +210,7 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		return err
 	}
 	pass := &headPass{Pass: p, layers: make([]layerProgress, h.shape.Layers), fed: make(chan error, 1)}
-	bundles := transfer.Bundles(h.cut.Tiles(h.shape, pasts), h.together())
+	bundles := transfer.Bundles(h.needed(p, h.cut.Tiles(h.shape, pasts)), h.together())
 	for i := range pass.layers {
 		pass.layers[i].projected = make(chan struct{})
 		pass.layers[i].enqueued = make(chan struct{})
@@ -229,6 +229,28 @@ func (h *HeadLoop) Begin(ctx context.Context, p *model.Pass) error {
 		pass.fed <- nil
 	}()
 	return nil
+}
+
+// skips reports whether a layer is not attended to in a pass: nothing reads the result,
+// nor does a cache ask which tokens receive how much.
+func (h *HeadLoop) skips(p *model.Pass, layer int) bool {
+	return p.Unread(layer) && h.heavy == (transfer.Heavy{})
+}
+
+// needed leaves out the past that is not attended to. What stays of such a layer are the
+// tiles with which the pass's own keys and values are kept.
+func (h *HeadLoop) needed(p *model.Pass, tiles []transfer.Tile) []transfer.Tile {
+	needed := tiles[:0]
+	for _, t := range tiles {
+		if h.skips(p, t.Layer) {
+			if !t.Last {
+				continue
+			}
+			t.First, t.Token = true, transfer.Range{}
+		}
+		needed = append(needed, t)
+	}
+	return needed
 }
 
 // pastsOf returns what the segments of a pass attend to: those that have branched

@@ -1,7 +1,10 @@
 package stages
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,9 +15,10 @@ import (
 // copied while one before it is attended to, across the border of layers too,
 // and that with a single slot it is not.
 func TestPrefetchRunsAhead(t *testing.T) {
+	model := deeper(t, tinyLlama, 6)
 	for _, slots := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("%d slots", slots), func(t *testing.T) {
-			e := openMethod(t, "headinfer-1", tinyLlama, fmt.Sprintf("heads.prefetch.slots=%d", slots))
+			e := openMethod(t, "headinfer-1", model, fmt.Sprintf("heads.prefetch.slots=%d", slots))
 			text := admit(t, e)
 			defer text.Release()
 			ids := make([]int32, 1800)
@@ -35,6 +39,28 @@ func TestPrefetchRunsAhead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deeper returns the path of random weights in the shape of a model, but for its layers.
+func deeper(t *testing.T, path string, layers int) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shape map[string]any
+	if err := json.Unmarshal(text, &shape); err != nil {
+		t.Fatal(err)
+	}
+	shape["num_hidden_layers"] = layers
+	if text, err = json.Marshal(shape); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "random:" + file
 }
 
 // overlaps counts the copies that ran during the attention of an earlier tile,

@@ -76,6 +76,7 @@ func PlanConfig(c model.Config, weights int64, activations kernels.DType) plan.M
 	for l := range c.Sliding {
 		if c.Sliding[l] {
 			m.Local++
+			m.LocalLast = l == c.Layers-1
 		}
 	}
 	return m

@@ -57,13 +57,14 @@ func TestTraceHasEveryPassTileAndStage(t *testing.T) {
 	}
 	tiles := c.Layers * c.KVHeads
 	for i, n := range perPass {
-		in := tiles
+		// Embedding, projections and feed-forward, attention, logits. Without logits the
+		// last layer is projected, and no more.
+		in, compute := tiles, 2+2*c.Layers+tiles
+		if !strings.HasPrefix(want[i], "decode") && i+steps != len(want)-1 {
+			in, compute = tiles-c.KVHeads, 2*c.Layers+tiles-c.KVHeads
+		}
 		if i == 0 {
 			in = 0 // no past
-		}
-		compute := 1 + 2*c.Layers + tiles // embedding, projections and feed-forward, attention
-		if strings.HasPrefix(want[i], "decode") || i+steps == len(want)-1 {
-			compute++ // logits
 		}
 		if n[transfer.CopyIn] != in || n[transfer.CopyOut] != tiles || n[transfer.Compute] != compute {
 			t.Errorf("%s has spans %v, want %d in, %d out, %d of compute", want[i], n, in, tiles, compute)

@@ -189,7 +189,7 @@ func TestCurveLines(t *testing.T) {
 		lines[l.Phase+" "+l.Name] = l.Points
 	}
 	for name, want := range map[string][2]float64{ // at 1Ki and 256Ki
-		"prefill arithmetic":                  {0.0191, 33.94},
+		"prefill arithmetic":                  {0.0185, 32.91},
 		"decode link, 55.3 GB/s":              {0.00530, 0.6213},
 		"decode link, 55.3 GB/s, 8-bit codes": {0.00530, 0.3301},
 		"decode device memory, 2857 GB/s":     {0.00530, 0.01728},

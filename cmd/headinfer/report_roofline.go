@@ -53,7 +53,7 @@ func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) 
 		}
 		if d := row.Decode; d != nil {
 			m := row.model
-			work := m.LinearFlops(1) + m.AttentionFlops(row.Context+1) - m.AttentionFlops(row.Context)
+			work := m.LinearFlops(1) + m.StepFlops(row.Context+1)
 			add(row, "decode", work, row.decodeBytes(), d.Seconds)
 		}
 	}
