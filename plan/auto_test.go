@@ -50,10 +50,10 @@ func TestBreakEven(t *testing.T) {
 	}
 }
 
-// TestBreakEvenBalances checks, for random models and machines, what the break-even is
+// TestBreakEvenBalancesALayer checks, for random models and machines, what the break-even is
 // for: a pass of as many tokens computes as long as it copies, by the functions that
 // say what a prefill takes.
-func TestBreakEvenBalances(t *testing.T) {
+func TestBreakEvenBalancesALayer(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

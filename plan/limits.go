@@ -35,6 +35,11 @@ func (m Model) layerWeights() float64 {
 	return float64(m.Hidden) * (2*width + 2*kv + 3*float64(m.FFN))
 }
 
+// restWeights returns those of them that come after attention.
+func (m Model) restWeights() float64 {
+	return float64(m.Hidden) * (float64(m.Heads*m.HeadDim) + 3*float64(m.FFN))
+}
+
 // AttentionFlops returns the multiplications and additions that a prompt needs in
 // attention: two products, each two a query, key and element of the heads,
 // over the causal half of the matrix, or the window's part of it. In the last layer only
@@ -48,7 +53,7 @@ func (m Model) AttentionFlops(tokens int) float64 {
 	pairs := full * n * (n + 1) / 2
 	seen := float64(min(tokens, m.Window))
 	pairs += local * (seen*(seen+1)/2 + (n-seen)*seen)
-	if m.LocalLast {
+	if m.LocalLast || m.Local == m.Layers {
 		pairs += seen
 	} else {
 		pairs += n
@@ -62,7 +67,7 @@ func (m Model) attending(last bool) (full, local float64) {
 	full, local = float64(m.Layers-m.Local), float64(m.Local)
 	switch {
 	case last:
-	case m.LocalLast:
+	case m.LocalLast || m.Local == m.Layers:
 		local--
 	default:
 		full--
@@ -126,6 +131,21 @@ func (m Model) ReadPerToken() int64 {
 	table := float64(m.Hidden) * float64(m.Vocab)
 	share := table / (2*table + float64(m.Layers)*m.layerWeights())
 	return m.WeightBytes - int64(share*float64(m.WeightBytes))
+}
+
+// PrefillReads returns the bytes that a device reads of its own memory in a prefill, at
+// least: the weights of each pass, and the keys and values of what precedes it and of its
+// own. The last layer's past, what follows its attention and the output layer are for the
+// last pass only.
+func (m Model) PrefillReads(how Method, tokens int) (weights, cache float64) {
+	once := (m.restWeights() + float64(m.Hidden)*float64(m.Vocab)) * m.bytesPerWeight()
+	head, chunk := float64(m.KVHeads)*float64(m.TokenKV()), chunkOf(how, tokens)
+	for at := 0; at < tokens; at += chunk {
+		full, _ := m.attending(at+chunk >= tokens)
+		weights += float64(m.ReadPerToken()) - once
+		cache += full * head * m.seen(how, at)
+	}
+	return weights + once, cache + float64(m.KV(tokens))
 }
 
 // PrefillLimit returns the least seconds that a prefill of tokens can take

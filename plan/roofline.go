@@ -45,24 +45,18 @@ func Roofline(r Rates, works ...Work) []RooflinePoint {
 }
 
 // Works returns a prefill of tokens and a decode step after them, each as a whole and
-// its attention by itself: what is computed (of attention the causal half), what is
-// read of the device's memory at least (weights once a pass, keys and values), and what
-// is copied to the device.
+// its attention by itself: what has to be computed (see LinearFlops, AttentionFlops), what
+// is read of the device's memory at least, and what is copied to the device.
 func (m Model) Works(how Method, tokens int) []Work {
-	var passes, past float64
-	for at := 0; at < tokens; at += chunkOf(how, tokens) {
-		passes++
-		past += m.seen(how, at)
-	}
-	token := float64(m.KV(1))
+	weights, cache := m.PrefillReads(how, tokens)
 	in, _ := m.PrefillCopies(how, tokens)
 	attention := Work{
 		Name: fmt.Sprintf("prefill attention %d", tokens), FLOP: m.AttentionFlops(tokens), Link: float64(in),
-		Memory: token * (past + float64(tokens)),
+		Memory: cache,
 	}
 	prefill := Work{
 		Name: fmt.Sprintf("prefill %d", tokens), FLOP: attention.FLOP + m.LinearFlops(tokens), Link: float64(in),
-		Memory: attention.Memory + passes*float64(m.ReadPerToken()),
+		Memory: cache + weights,
 	}
 	copied := float64(m.DecodeCopies(how, tokens))
 	step := Work{

@@ -88,7 +88,7 @@ type passTime struct {
 	launches          float64
 	output            float64 // the last token's logits; part of linear
 	in, out           float64 // copies
-	tiles             int     // that come from the host
+	tiles, tiled      int     // that come from the host, and the layers that have such
 }
 
 func (p passTime) compute() float64 { return p.linear + p.attention + p.moving + p.launches }
@@ -121,8 +121,8 @@ func (p passTime) seconds(how Method, layers int) float64 {
 	case how.WithinLayer:
 		// A layer's first tile comes while nothing is computed, the others beside
 		// attention, if there is a second slot.
-		others := float64(p.tiles - layers)
-		inLayer := float64(layers)*(tile+attend) + others*max(tile, attend)
+		others := float64(p.tiles - p.tiled)
+		inLayer := float64(p.tiled)*(tile+attend) + others*max(tile, attend)
 		if how.Slots == 1 {
 			inLayer = round
 		}
@@ -131,7 +131,7 @@ func (p passTime) seconds(how Method, layers int) float64 {
 		// A tile comes while none is attended to: the first of a layer beside the linear
 		// layers, but for those after the last.
 		linear := (compute - p.attention - p.output) / float64(layers)
-		beside := min(tile, linear) * float64(layers-1)
+		beside := min(tile, linear) * float64(p.tiled-1)
 		return max(compute-p.attention+round-beside, p.out) + lastOut
 	}
 	// What follows the last tile waits for all copies.
@@ -147,10 +147,10 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	full, local := m.attending(last || how.Keep > 0) // what receives attention is chosen by that
 	perWeight := m.bytesPerWeight()
 
-	// The last layer's rest, after attention, is for the last token, if for any.
-	rest := m.layerWeights() - float64(m.Hidden)*(width+2*kvWidth)
+	// What follows the last layer's attention is for the last token, if for any.
+	rest := m.restWeights()
 	weights := float64(m.Layers)*m.layerWeights() - rest
-	multiplied, layers := weights*n, float64(m.Layers-1)
+	multiplied := weights * n
 	if last {
 		multiplied, weights = multiplied+rest, weights+rest
 	}
@@ -172,19 +172,23 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 
 	// Norms with their residuals read and write two rows each, the rotary embedding
 	// queries, keys and values, the gated unit reads two and writes one.
-	elements := layers * (8*float64(m.Hidden) + 2*(width+2*kvWidth) + 3*float64(m.FFN))
-	moved := n * elements * float64(m.ElementBytes)
-	tiles := int(full) * m.perLayer(how, past)
+	after := 4*float64(m.Hidden) + 3*float64(m.FFN) // attention
+	elements := n * (float64(m.Layers)*(4*float64(m.Hidden)+2*(width+2*kvWidth)+after) - after)
+	if last {
+		elements += after
+	}
+	moved := elements * float64(m.ElementBytes)
+	perLayer := m.perLayer(how, past)
 	if spans := m.spans(how, past); spans > 1 && m.ElementBytes < 4 {
 		// Each tile reads and writes its heads' partial results in f32.
 		moved += full * n * width * 4 * 2 * float64(spans)
 	}
 	if how.Bits > 0 {
-		moved += float64(m.cache(1, m.CachedToken(how)+m.TokenKV())) * seen
+		moved += full * float64(m.KVHeads) * float64(m.CachedToken(how)+m.TokenKV()) * seen
 	}
 	p.moving = seconds(moved, r.Read)
 	if r.Read > 0 || r.Linear > 0 {
-		p.launches = launch * float64(m.Layers) * (layerLaunches + tileLaunches*max(float64(m.perLayer(how, past))-1, 0))
+		p.launches = launch * (float64(m.Layers)*layerLaunches + full*tileLaunches*float64(max(perLayer-1, 0)))
 	}
 	if !how.OnHost {
 		return p
@@ -192,14 +196,15 @@ func (m Model) pass(how Method, r Rates, past, rows int, last bool) passTime {
 	if p.launches > 0 {
 		p.launches += layerEvents * full
 	}
-	token := float64(m.cache(1, m.CachedToken(how)))
-	p.tiles = tiles
+	p.tiled = int(full)
+	p.tiles = p.tiled * perLayer
+	in, out := full*float64(m.KVHeads)*float64(m.CachedToken(how))*seen, float64(m.cache(rows, m.CachedToken(how)))
 	if r.CopyIn > 0 {
-		p.in = seconds(full*kvWidth/float64(m.HeadDim)*float64(m.CachedToken(how))*seen, r.CopyIn*linkSustained) + float64(tiles)*tileLatency
+		p.in = seconds(in, r.CopyIn*linkSustained) + float64(p.tiles)*tileLatency
 	}
-	p.out = seconds(token*n, r.CopyOut*linkSustained)
+	p.out = seconds(out, r.CopyOut*linkSustained)
 	if how.WriteWhole {
-		p.in, p.out = p.in/linkBothWays, seconds(token*(n+seen), r.CopyOut*linkSustained*linkBothWays)
+		p.in, p.out = p.in/linkBothWays, seconds(out+in, r.CopyOut*linkSustained*linkBothWays)
 	}
 	return p
 }
