@@ -424,10 +424,14 @@ func (d *Decoder) last(p *Pass) activations {
 	// Attention has read its queries: their place is free.
 	t := activations{d.lastHidden.RowRange(0, n), d.lastNormed.RowRange(0, n), kernels.Matrix(d.qkv.Data, d.attended.DType, n, d.attended.Cols)}
 	var places, rows []kernels.Tensor
-	for i, r := range p.Rows {
-		places = append(places, t.hidden.RowRange(i, i+1), t.attended.RowRange(i, i+1))
-		rows = append(rows, d.hidden.RowRange(r.To-1, r.To), d.attended.RowRange(r.To-1, r.To))
+	gather := func(to, from kernels.Tensor) {
+		for i, r := range p.Rows {
+			places, rows = append(places, to.RowRange(i, i+1)), append(rows, from.RowRange(r.To-1, r.To))
+		}
 	}
+	// Neighbours of one size are copied together.
+	gather(t.hidden, d.hidden)
+	gather(t.attended, d.attended)
 	d.dev.Scatter(d.compute, places, rows)
 	return t
 }

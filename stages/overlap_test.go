@@ -15,7 +15,7 @@ import (
 // copied while one before it is attended to, across the border of layers too,
 // and that with a single slot it is not.
 func TestPrefetchRunsAhead(t *testing.T) {
-	model := deeper(t, tinyLlama, 6)
+	model := reshaped(t, tinyLlama, map[string]int{"num_hidden_layers": 6})
 	for _, slots := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("%d slots", slots), func(t *testing.T) {
 			e := openMethod(t, "headinfer-1", model, fmt.Sprintf("heads.prefetch.slots=%d", slots))
@@ -41,8 +41,9 @@ func TestPrefetchRunsAhead(t *testing.T) {
 	}
 }
 
-// deeper returns the path of random weights in the shape of a model, but for its layers.
-func deeper(t *testing.T, path string, layers int) string {
+// reshaped returns the path of random weights in the shape of a model, but for some
+// numbers of its config.json.
+func reshaped(t *testing.T, path string, numbers map[string]int) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(path, "config.json"))
 	if err != nil {
@@ -52,7 +53,9 @@ func deeper(t *testing.T, path string, layers int) string {
 	if err := json.Unmarshal(text, &shape); err != nil {
 		t.Fatal(err)
 	}
-	shape["num_hidden_layers"] = layers
+	for name, n := range numbers {
+		shape[name] = n
+	}
 	if text, err = json.Marshal(shape); err != nil {
 		t.Fatal(err)
 	}

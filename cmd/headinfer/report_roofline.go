@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) 
 		return report.Picture{}, false
 	}
 	caption := "Labels are contexts in tokens. Bytes are those over the link where the cache lies on the host, else those read of device memory; " +
-		"FLOP are those of the linear layers and of the causal half of attention. A mark's distance below its roof is what is left to gain."
+		"FLOP are those that a prompt or a token needs: of the last layer, a prompt needs the keys and values, and the rest for its last token alone. A mark's distance below its roof is what is left to gain."
 	if len(without) > 0 {
 		caption += " Not drawn, since attention leaves tokens out: " + strings.Join(without, ", ") + "."
 	}
@@ -69,17 +68,15 @@ func rooflinePicture(rates *benchRates, rows []benchRow) (report.Picture, bool) 
 }
 
 // prefillBytes are those that a prompt moved: in and out over the link or, of a cache
-// on the device, the weights and the past of each pass, and its own keys and values.
+// on the device, what the device reads.
 func (r *benchRow) prefillBytes() float64 {
 	if moved := r.Prefill.In + r.Prefill.Out; r.how.OnHost && moved > 0 {
 		return float64(moved)
 	}
-	m, chunk := r.model, cmp.Or(r.Chunk, r.Context)
 	how := r.how
-	how.OnHost, how.Chunk = true, r.Chunk
-	in, out := m.PrefillCopies(how, r.Context)
-	passes := (r.Context + chunk - 1) / chunk
-	return float64(int64(passes)*m.ReadPerToken() + in + out)
+	how.Chunk = r.Chunk
+	weights, cache := r.model.PrefillReads(how, r.Context)
+	return weights + cache
 }
 
 // decodeBytes are those of a token: over the link or, of a cache on the device, the

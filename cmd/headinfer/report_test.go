@@ -232,10 +232,20 @@ func TestReportArithmetic(t *testing.T) {
 	work := m.LinearFlops(context) + m.AttentionFlops(context)
 	step := m.LinearFlops(1) + 4*64*4*float64(context+1)
 	passes := int64((context + 49) / 50)
-	in, _ := m.PrefillCopies(plan.Method{OnHost: true, Chunk: 50}, context)
+	// Each chunk has what precedes it read, of the last layer only the last one.
+	var past, last int64
+	for at := 0; at < context; at += 50 {
+		past, last = past+int64(at), int64(at)
+	}
+	in := m.KV(1)*past - m.KV(1)/int64(m.Layers)*(past-last)
+	// What follows the last layer's attention, and the output layer, are for the last chunk.
+	layer := m.Hidden * (2*m.Heads*m.HeadDim + 2*m.KVHeads*m.HeadDim + 3*m.FFN)
+	once := m.Hidden * (m.Heads*m.HeadDim + 3*m.FFN + m.Vocab)
+	all := m.Layers*layer + 2*m.Hidden*m.Vocab
+	weights := float64(passes*m.ReadPerToken()) - float64((passes-1)*int64(once))*float64(m.WeightBytes)/float64(all)
 	for i, want := range [][2]float64{
 		{work / 6e6, work / row.Prefill.Seconds}, {step / 3e6, step / row.Decode.Seconds},
-		{work / float64(passes*m.ReadPerToken()+in+m.KV(context)), work}, {step / float64(m.ReadPerToken()+m.KV(context)), step},
+		{work / (weights + float64(in+m.KV(context))), work}, {step / float64(m.ReadPerToken()+m.KV(context)), step},
 	} {
 		if p := roofline.Points[i]; math.Abs(p.Intensity/want[0]-1) > 1e-9 || math.Abs(p.Flops/want[1]-1) > 1e-9 {
 			t.Errorf("point %d is %+v, want %v", i, p, want)
