@@ -99,13 +99,13 @@ func (m Model) PrefillCopies(how Method, tokens int) (in, out int64) {
 	if !how.OnHost {
 		return 0, 0
 	}
-	layer := int64(m.KVHeads) * m.CachedToken(how)
-	past := PastTokens(tokens, how.Chunk)
-	in = m.cache(1, m.CachedToken(how)) * past
-	if past > 0 && !m.LocalLast {
-		in -= layer * (past - int64(tokens-1)/int64(how.Chunk)*int64(how.Chunk))
+	layer, past, last := int64(m.KVHeads)*m.CachedToken(how), PastTokens(tokens, how.Chunk), int64(0)
+	if past > 0 {
+		last = int64((tokens - 1) / how.Chunk * how.Chunk)
 	}
-	return in, m.cache(1, m.CachedToken(how)) * int64(tokens)
+	some, _ := m.attending(false)
+	all, _ := m.attending(true)
+	return layer * (int64(some)*(past-last) + int64(all)*last), m.cache(tokens, m.CachedToken(how))
 }
 
 // DecodeCopies returns the bytes that a token after a context brings to the device:
