@@ -81,11 +81,23 @@ func openWorker(ctx context.Context, q *queue.Queue, o *readNATSOptions) (*queue
 	if err != nil {
 		return nil, err
 	}
+	return join(ctx, q, record)
+}
+
+// join takes part in the run of a record that was read a moment ago.
+func join(ctx context.Context, q *queue.Queue, record queue.Record) (*queue.Worker, error) {
 	run, err := q.Open(ctx, record)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		var worker *queue.Worker
+		if worker, err = run.Work(ctx); err == nil {
+			return worker, nil
+		}
 	}
-	return run.Work(ctx)
+	// A run that ends marks its record before its streams go.
+	if now, lost := q.Find(ctx, record.Name); lost == nil && now.Complete {
+		err = fmt.Errorf("run %q: %w", record.Name, queue.ErrComplete)
+	}
+	return nil, err
 }
 
 // Produce takes documents until the run is complete.

@@ -137,6 +137,36 @@ func queued(t *testing.T) (*queue.Queue, *queue.Run, *queue.Worker) {
 	return q, run, w
 }
 
+// TestJoinsAsItEnds: a worker that has read a run's record before it ended, and asks for
+// its streams after, is told that it is complete.
+func TestJoinsAsItEnds(t *testing.T) {
+	q, run, w := queued(t)
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	record := run.Record
+	late, err := join(t.Context(), q, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := run.Complete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := join(t.Context(), q, record); !errors.Is(err, queue.ErrComplete) {
+		t.Errorf("joining after the end: %v", err)
+	}
+	record.Name = "another"
+	if _, err := join(t.Context(), q, record); !errors.Is(err, queue.ErrNoRun) {
+		t.Errorf("joining a run that never was: %v", err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCollected answers documents by hand: without a journal each answer is given
 // to the outputs once while the submission lives, and a document that the server has
 // lost is missed though the source has not ended.
