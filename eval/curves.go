@@ -93,6 +93,9 @@ func (c Curves) draw() *drawing {
 	d.h = top
 	for i, p := range c.Panels {
 		if c.narrow {
+			if i > 0 {
+				d.h += groupGap
+			}
 			d.h = p.draw(d, names, plot{axesLeft, d.h + axesTop, d.w - axesRight, d.h + axesTop + axesNarrow})
 			continue
 		}

@@ -126,10 +126,15 @@ const (
 )
 
 // bounds returns the rectangle that a label takes.
-func (l label) bounds() (x0, y0, x1, y1 float64) {
-	w := widthOf(l.text, l.size, l.bold)
-	x := l.x - w*float64(l.align)/2
-	return x, l.y - l.size/2, x + w, l.y + l.size/2
+func (l label) bounds() plot { return l.around(widthOf(l.text, l.size, l.bold)) }
+
+// room returns the rectangle to leave for a label.
+func (l label) room() plot { return l.around(roomFor(l.text, l.size, l.bold)) }
+
+// around returns the rectangle of a label that is so wide.
+func (l label) around(width float64) plot {
+	x := l.x - width*float64(l.align)/2
+	return plot{x, l.y - l.size/2, x + width, l.y + l.size/2}
 }
 
 // say adds a label in the usual letters.

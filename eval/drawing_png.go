@@ -112,7 +112,7 @@ func (c *canvas) text(l label) error {
 		}
 		c.faces[faceKey{l.size, l.bold}] = face
 	}
-	x, _, _, _ := l.bounds()
+	x := l.bounds().x0
 	base := imageScale*l.y + float64(face.Metrics().CapHeight)/64/2
 	drawer := font.Drawer{Dst: c.RGBA, Src: image.NewUniform(l.ink.RGBA), Face: face, Dot: fixed.Point26_6{X: fixed.Int26_6(64 * imageScale * x), Y: fixed.Int26_6(64 * base)}}
 	drawer.DrawString(l.text)

@@ -102,15 +102,15 @@ func (s seen) says(t *testing.T, all ...string) {
 func (s seen) laid(t *testing.T) {
 	t.Helper()
 	for i, l := range s.texts {
-		x0, y0, x1, y1 := l.bounds()
-		if x0 < 0 || y0 < 0 || x1 > s.w || y1 > s.h {
-			t.Errorf("%q is at %.0f to %.0f, %.0f to %.0f of a picture of %g × %g", l.text, x0, x1, y0, y1, s.w, s.h)
+		at := l.bounds()
+		if at.x0 < 0 || at.y0 < 0 || at.x1 > s.w || at.y1 > s.h {
+			t.Errorf("%q is at %.0f to %.0f, %.0f to %.0f of a picture of %g × %g", l.text, at.x0, at.x1, at.y0, at.y1, s.w, s.h)
 		}
 		if l.size < smallSize {
 			t.Errorf("%q is in letters of %g", l.text, l.size)
 		}
 		for _, other := range s.texts[:i] {
-			if l.over(other) {
+			if at.over(other.bounds()) {
 				t.Errorf("%q at %v and %q at %v lie over each other", l.text, place{l.x, l.y}, other.text, place{other.x, other.y})
 			}
 		}
@@ -310,6 +310,42 @@ func TestRoofline(t *testing.T) {
 	}
 }
 
+// TestLabelsKeepClear finds what a stroke goes through, and puts a mark's label where
+// there is neither a stroke nor another mark, if there is such a place.
+func TestLabelsKeepClear(t *testing.T) {
+	p := plot{10, 10, 20, 20}
+	for _, c := range []struct {
+		through []place
+		crossed bool
+	}{
+		{[]place{{0, 15}, {100, 15}}, true},
+		{[]place{{100, 100}, {0, 0}}, true},
+		{[]place{{15, 12}, {16, 13}}, true},
+		{[]place{{0, 50}, {50, 50}, {12, 12}}, true},
+		{[]place{{0, 5}, {100, 5}}, false},
+		{[]place{{0, 25}, {25, 0}}, true},
+		{[]place{{0, 45}, {45, 0}}, false},
+		{[]place{{30, 15}, {100, 15}}, false},
+	} {
+		if got := p.crossed(line{through: c.through}); got != c.crossed {
+			t.Errorf("%v through %v: %v", c.through, p, got)
+		}
+	}
+	at, within := place{100, 100}, plot{0, 0, 200, 200}
+	roof := line{through: []place{{0, 100}, {200, 100}}}
+	l, ok := beside(at, "8Ki", []plot{{95, 95, 105, 105}, {95, 110, 105, 120}}, []line{roof}, within)
+	if !ok || l.room().crossed(roof) || l.room().over(plot{95, 110, 105, 120}) {
+		t.Errorf("%v, %v", l, ok)
+	}
+	everywhere := []line{roof, {through: []place{{0, 86}, {200, 86}}}, {through: []place{{0, 114}, {200, 114}}}}
+	if l, ok := beside(at, "8Ki", nil, everywhere, within); !ok {
+		t.Errorf("%v has no place, and only strokes are in its way", l)
+	}
+	if l, ok := beside(at, "8Ki", []plot{within}, nil, within); ok {
+		t.Errorf("%v lies over a mark", l)
+	}
+}
+
 // TestRoofLeftOfTheAxis draws a roof from the axis on if it meets the first slope left of
 // that, wherever it meets the others.
 func TestRoofLeftOfTheAxis(t *testing.T) {
@@ -404,5 +440,21 @@ func TestTones(t *testing.T) {
 			t.Errorf("%+v", tone)
 		}
 		seen[tone.Name] = true
+	}
+}
+
+// TestMethodsDiffer has no two of many methods drawn alike.
+func TestMethodsDiffer(t *testing.T) {
+	type look struct {
+		ink   ink
+		shape shape
+	}
+	seen := map[look]bool{}
+	for n := range 3 * len(inks) {
+		l := look{inks[n%len(inks)], shapeOf(n)}
+		if seen[l] {
+			t.Errorf("method %d looks like another", n)
+		}
+		seen[l] = true
 	}
 }

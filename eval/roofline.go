@@ -155,7 +155,7 @@ func (r Roofline) through(roof Roof, x, y axis) []place {
 // points draws what was measured, and returns what the legend says of it.
 func (r Roofline) points(d *drawing, x, y axis, at plot) (entries []entry) {
 	var series, kinds []string
-	var taken []label
+	var taken []plot // by marks and labels
 	for _, p := range r.Points {
 		if !slices.Contains(series, p.Series) {
 			series = append(series, p.Series)
@@ -168,8 +168,7 @@ func (r Roofline) points(d *drawing, x, y axis, at plot) (entries []entry) {
 		d.marks = append(d.marks, mark{place{x.at(p.Intensity), y.at(p.Flops)}, shape, ink, title})
 	}
 	for _, m := range d.marks {
-		// A label keeps clear of every mark.
-		taken = append(taken, label{x: m.at.x, y: m.at.y, text: "o", align: centre, size: 2 * radius})
+		taken = append(taken, plot{m.at.x - radius, m.at.y - radius, m.at.x + radius, m.at.y + radius})
 	}
 	said := map[string][]place{} // at which marks
 	for i, p := range r.Points {
@@ -177,9 +176,9 @@ func (r Roofline) points(d *drawing, x, y axis, at plot) (entries []entry) {
 		if slices.ContainsFunc(said[p.Label], func(at place) bool { return math.Hypot(at.x-d.marks[i].at.x, at.y-d.marks[i].at.y) < 4*radius }) {
 			continue
 		}
-		said[p.Label] = append(said[p.Label], d.marks[i].at)
-		if l, ok := beside(d.marks[i].at, p.Label, taken, at); ok {
-			taken, d.labels = append(taken, l), append(d.labels, l)
+		if l, ok := beside(d.marks[i].at, p.Label, taken, d.lines, at); ok {
+			said[p.Label] = append(said[p.Label], d.marks[i].at)
+			taken, d.labels = append(taken, l.room()), append(d.labels, l)
 		}
 	}
 	for i, name := range kinds {
@@ -191,28 +190,50 @@ func (r Roofline) points(d *drawing, x, y axis, at plot) (entries []entry) {
 	return entries
 }
 
-// beside finds a place for a text near a mark where there is nothing else; ok is false
-// if there is none, and what the text says is in the mark's title.
-func beside(at place, text string, taken []label, within plot) (l label, ok bool) {
-	for _, by := range []struct {
-		x, y  float64
-		align align
-	}{{9, 0, left}, {0, -14, centre}, {0, 14, centre}, {-9, 0, right}, {8, -11, left}, {8, 11, left}} {
-		l = label{at.x + by.x, at.y + by.y, text, by.align, quietInk, smallSize, false}
-		x0, y0, x1, y1 := l.bounds()
-		if x0 < within.x0 || x1 > within.x1 || y0 < within.y0 || y1 > within.y1 {
-			continue
-		}
-		if !slices.ContainsFunc(taken, l.over) {
-			return l, true
+// beside finds a place for a text near a mark where there is nothing else or, if there
+// is none, only a line; ok is false if there is none either, and what the text says is in
+// the mark's title.
+func beside(at place, text string, taken []plot, lines []line, within plot) (l label, ok bool) {
+	for _, avoid := range [][]line{lines, nil} {
+		for _, by := range []struct {
+			x, y  float64
+			align align
+		}{{9, 0, left}, {0, 14, centre}, {0, -14, centre}, {-9, 0, right}, {8, 11, left}, {-8, 11, right}, {8, -11, left}, {-8, -11, right}} {
+			l = label{at.x + by.x, at.y + by.y, text, by.align, quietInk, smallSize, false}
+			room := l.room()
+			if room.x0 < within.x0 || room.x1 > within.x1 || room.y0 < within.y0 || room.y1 > within.y1 {
+				continue
+			}
+			if !slices.ContainsFunc(taken, room.over) && !slices.ContainsFunc(avoid, room.crossed) {
+				return l, true
+			}
 		}
 	}
 	return l, false
 }
 
-// over reports whether two labels lie over each other.
-func (l label) over(other label) bool {
-	ax0, ay0, ax1, ay1 := l.bounds()
-	bx0, by0, bx1, by1 := other.bounds()
-	return ax0 < bx1 && bx0 < ax1 && ay0 < by1 && by0 < ay1
+// over reports whether two rectangles have a part in common.
+func (p plot) over(other plot) bool {
+	return p.x0 < other.x1 && other.x0 < p.x1 && p.y0 < other.y1 && other.y0 < p.y1
+}
+
+// crossed reports whether a line goes through a rectangle: a stroke does if it is not
+// beside it, and has corners on both sides.
+func (p plot) crossed(by line) bool {
+	for i := 1; i < len(by.through); i++ {
+		a, b := by.through[i-1], by.through[i]
+		if min(a.x, b.x) > p.x1 || max(a.x, b.x) < p.x0 || min(a.y, b.y) > p.y1 || max(a.y, b.y) < p.y0 {
+			continue
+		}
+		above := 0
+		for _, corner := range []place{{p.x0, p.y0}, {p.x1, p.y0}, {p.x0, p.y1}, {p.x1, p.y1}} {
+			if (b.x-a.x)*(corner.y-a.y) < (b.y-a.y)*(corner.x-a.x) {
+				above++
+			}
+		}
+		if above%4 != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -203,7 +203,6 @@ func (s Stacks) group(d *drawing, g StackGroup, y float64, c column) float64 {
 		if s.narrow {
 			d.say(c.from+4, y+barName/2, left, clip(b.Name, c.right-c.left-4, textSize)) // clear of the line at 0
 			y += barName
-			room = height
 		} else {
 			d.say(c.from-10, y+room/2, right, clip(b.Name, nameMost, textSize))
 		}

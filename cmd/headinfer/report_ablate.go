@@ -29,7 +29,7 @@ func (r *ablateReport) page() *report.Page {
 			tables.Parts = append(tables.Parts, report.List(s.notes))
 		}
 	}
-	var notes report.List
+	notes := report.List{"Times are medians; ± is the largest less the smallest, as a share of the median. “×first” compares with the first row that has figures; “plan” is by how much what was planned is over what was measured."}
 	if most := r.workspace(); most > 0 {
 		notes = append(notes, "Device memory is without the workspace of operators, which rows share: up to "+kernels.FormatBytes(most)+".")
 	}
@@ -38,9 +38,7 @@ func (r *ablateReport) page() *report.Page {
 			notes = append(notes, row.Name+" is lossy: "+strings.Join(row.Lossy, "; ")+".")
 		}
 	}
-	if len(notes) > 0 {
-		tables.Parts = append(tables.Parts, notes)
-	}
+	tables.Parts = append(tables.Parts, notes)
 	p.Sections = append(p.Sections, tables)
 	for _, section := range []struct {
 		title string

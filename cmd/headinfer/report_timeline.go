@@ -15,7 +15,7 @@ import (
 // timelineSection has a picture for each time line that shows a layer.
 func timelineSection(timelines []benchTimeline) (section report.Section, ok bool) {
 	section = report.Section{Title: "Copies and computing", Parts: []report.Part{report.Text(
-		"When each stream of the device worked during one layer, by the device's own clock. On a box, L is the layer, h its KV heads, t the tokens of the past. " +
+		"When each stream of the device worked during one layer, by the device's own clock. On a box, L is the layer, counted from 0, h its KV heads, t the tokens of the past. " +
 			"A copy above or below computing costs no time; copies of the next layers' tiles run ahead.")}}
 	for i, t := range timelines {
 		if picture, shown := timelinePicture(fmt.Sprintf("timeline-%d", i+1), t.pipeline, t.record); shown {
