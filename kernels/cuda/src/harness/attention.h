@@ -78,7 +78,8 @@ std::string describe(Kernel k, const Shape& s, int splits);
 void testLong(Rng& r, Type t, int headDim, bool small);
 // testLists tests DECODE on lists of problems.
 void testLists(Rng& r, bool small);
-// timePrefill prints what a kernel for many rows takes.
-void timePrefill(Rng& r, Kernel k, const Shape& s);
+// timePrefillInTurns prints what kernels for many rows take on the same problem: medians of
+// rounds in which they take turns, each after a rest.
+void timePrefillInTurns(Rng& r, const std::vector<Kernel>& kernels, const Shape& s);
 // bounds is what a title says of a window and a cap.
 std::string bounds(const Shape& s);

@@ -1,5 +1,9 @@
 // Times the kernels on shapes of Llama-3-8B and prints rates, and shares of the limits given below.
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
 #include "attention.h"
 
 // What one H100 80GB reaches: a bf16 matrix product of cuBLAS, and a copy within the device.
@@ -26,9 +30,7 @@ std::string bounds(const Shape& s) {
   return std::string(window) + cap;
 }
 
-void timePrefill(Rng& r, Kernel k, const Shape& s) {
-  const Problem p = makeProblem(r, s, true);
-  const double ms = milliseconds([&] { attend(p, k); }, 10);
+static void printPrefill(Kernel k, const Shape& s, const Problem& p, double ms, const std::string& more) {
   double pairs = 0;
   for (int row = 0; row < s.rows; row++) pairs += p.to(row) - p.from(row);
   const double teraflops = 4 * pairs * p.heads() * s.headDim / ms * 1e-9;
@@ -36,7 +38,31 @@ void timePrefill(Rng& r, Kernel k, const Shape& s) {
   snprintf(what, sizeof what, "%s %s hd%d %dx%d heads, %d rows, %d keys%s%s%s%s", k == HOPPER ? "hopper" : "prefill", name(s.t), s.headDim,
            s.kvHeads, s.group, s.rows, p.keys(), s.causal ? ", causal" : "", s.merge ? ", merging" : "", s.floatOut ? ", f32" : "",
            bounds(s).c_str());
-  printf("%-72s %9.4f ms %8.0f TFLOP/s %5.1f%%\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops);
+  printf("%-72s %9.4f ms %8.0f TFLOP/s %5.1f%%%s\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops, more.c_str());
+}
+
+static void timePrefill(Rng& r, Kernel k, const Shape& s) {
+  const Problem p = makeProblem(r, s, true);
+  printPrefill(k, s, p, milliseconds([&] { attend(p, k); }, 10), "");
+}
+
+void timePrefillInTurns(Rng& r, const std::vector<Kernel>& kernels, const Shape& s) {
+  constexpr int rounds = 10;
+  const Problem p = makeProblem(r, s, true);
+  std::vector<std::vector<double>> times(kernels.size());
+  for (int turn = 0; turn < rounds; turn++) {
+    for (size_t i = 0; i < kernels.size(); i++) {
+      const size_t which = (i + turn) % kernels.size();
+      std::this_thread::sleep_for(std::chrono::milliseconds(300)); // until the clock has recovered
+      times[which].push_back(milliseconds([&] { attend(p, kernels[which]); }, 10));
+    }
+  }
+  for (size_t i = 0; i < kernels.size(); i++) {
+    const double ms = median(times[i]), best = *std::min_element(times[i].begin(), times[i].end());
+    char more[60];
+    snprintf(more, sizeof more, "  median of %d rounds; best %.4f ms", rounds, best);
+    printPrefill(kernels[i], s, p, ms, more);
+  }
 }
 
 static void operators(Rng& r, double limit) {

@@ -275,6 +275,12 @@ void parallel(int64_t n, const std::function<void(int64_t)>& f) {
   for (auto& t : threads) t.join();
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
 double milliseconds(const std::function<void()>& f, int repeats) {
   constexpr int batch = 5;
   // While the device is kept busy the host enqueues a batch, so that its own time is not in the figure.
@@ -295,6 +301,5 @@ double milliseconds(const std::function<void()>& f, int repeats) {
   }
   CHECK(cuEventDestroy(from));
   CHECK(cuEventDestroy(to));
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2] / batch;
+  return median(std::vector<double>(times.begin(), times.end())) / batch;
 }

@@ -102,6 +102,9 @@ void same(const std::string& what, const std::vector<double>& got, const std::ve
 // parallel calls f for 0 … n-1 from several threads.
 void parallel(int64_t n, const std::function<void(int64_t)>& f);
 
+// median is the middle value, or the mean of the two in the middle.
+double median(std::vector<double> values);
+
 // milliseconds returns the median time of one call, after warming up.
 double milliseconds(const std::function<void()>& f, int repeats);
 

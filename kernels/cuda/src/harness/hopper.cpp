@@ -1,8 +1,6 @@
 // Tests and times prefill attention for compute capability 9.0a, beside the kernel that runs everywhere.
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "attention.h"
 
@@ -72,10 +70,6 @@ void benchmarkHopper(Rng& r) {
       {BF16, 64, 8192, 8, 4, {32768}, false, true, true},
   };
   for (const Shape& s : shapes) {
-    for (const Kernel k : {PREFILL, HOPPER}) {
-      if (k == HOPPER && !haveHopper()) continue;
-      std::this_thread::sleep_for(std::chrono::seconds(1)); // until the clock has recovered
-      timePrefill(r, k, s);
-    }
+    timePrefillInTurns(r, haveHopper() ? std::vector<Kernel>{PREFILL, HOPPER} : std::vector<Kernel>{PREFILL}, s);
   }
 }
