@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"unsafe"
 
 	"headinfer/kernels"
 	"headinfer/kernels/cuda/driver"
@@ -22,24 +23,24 @@ const (
 )
 
 // tiling is how a prefill kernel divides its work: rows and threads a block,
-// and bytes of shared memory.
+// bytes of shared memory, and blocks that share the keys and values they copy.
 type tiling struct {
-	kernel              string
-	rows, block, shared int
+	kernel                       string
+	rows, block, shared, cluster int
 }
 
 // The fast kernels by head dimension: for many rows on any device and, where
 // there are better ones, on Hopper.
 var (
 	prefillAnywhere = map[int]tiling{
-		64:  {"attention_prefill", 128, 128, 49152},
-		96:  {"attention_prefill", 128, 128, 49152},
-		128: {"attention_prefill", 128, 128, 65536},
-		256: {"attention_prefill", 64, 128, 65536},
+		64:  {"attention_prefill", 128, 128, 49152, 1},
+		96:  {"attention_prefill", 128, 128, 49152, 1},
+		128: {"attention_prefill", 128, 128, 65536, 1},
+		256: {"attention_prefill", 64, 128, 65536, 1},
 	}
 	prefillHopper = map[int]tiling{
-		64:  {"attention_hopper", 192, 512, 124000},
-		128: {"attention_hopper", 128, 384, 164928},
+		64:  {"attention_hopper", 192, 512, 124000, 2},
+		128: {"attention_hopper", 128, 384, 164928, 2},
 	}
 )
 
@@ -124,8 +125,45 @@ func (d *Device) attendByRows(s *stream, p problem) error {
 	if p.capped() {
 		args, prefill = append(args, bounds...), prefillAnywhere[p.HeadDim]
 	}
+	if prefill.cluster > 1 {
+		maps, err := d.tensorMaps(p.KV)
+		if err != nil {
+			return err
+		}
+		args = append(maps, args...)
+	}
+	clusters := ceil(p.Q.Rows*p.Group, prefill.rows*prefill.cluster)
 	return d.launch(s, headKernel(prefill.kernel, p.HeadDim, p.capped()),
-		driver.Dim{X: ceil(p.Q.Rows*p.Group, prefill.rows), Y: p.heads, Z: 1}, prefill.block, prefill.shared, args...)
+		driver.Dim{X: clusters * prefill.cluster, Y: p.heads, Z: 1}, prefill.block, prefill.shared, args...)
+}
+
+// tensorMaps describes runs of keys, then of values, to the copies of the kernels
+// for Hopper: half a tile of 128 tokens at a time, of its columns or of its tokens.
+func (d *Device) tensorMaps(runs []kernels.KV) ([]uint64, error) {
+	const words = len(driver.TensorMap{})
+	args := make([]uint64, 2*maxPieces*words)
+	for i, kv := range runs {
+		if kv.Tokens == 0 {
+			continue // never looked at
+		}
+		t := driver.Boxes{
+			Size:  [3]int{kv.HeadDim, kv.Tokens, kv.Heads},
+			Pitch: [2]int{2 * kv.HeadDim, 2 * kv.HeadStride},
+			Box:   [3]int{64, 128, 1},
+		}
+		if kv.HeadDim == 64 {
+			t.Box[1] = 64
+		}
+		for j, at := range []unsafe.Pointer{kv.K, kv.V} {
+			t.At = driver.Pointer(word(at))
+			m, err := d.context.TensorMap(t)
+			if err != nil {
+				return nil, err
+			}
+			copy(args[(j*maxPieces+i)*words:], m[:])
+		}
+	}
+	return args, nil
 }
 
 func checkAttention(a kernels.AttentionArgs) (heads, keys int, err error) {

@@ -14,6 +14,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -69,6 +70,7 @@ type Function struct {
 	context    *Context
 	name       string
 	handle     unsafe.Pointer
+	lead       int  // words before the first parameter, if that one is aligned to more than a word
 	parameters int  // words of 8 bytes; -1 if the driver doesn't tell
 	dependent  bool // compiled for a device that knows of dependent launch
 }
@@ -78,7 +80,7 @@ type Function struct {
 const dependentFrom = 90
 
 // Function finds a kernel by its name. Every parameter of it is a word of 8
-// bytes, or a struct of such words.
+// bytes, or a struct of such words; only the first may be aligned to more.
 func (m *Module) Function(name string) (*Function, error) {
 	f := &Function{context: m.context, name: name}
 	text := C.CString(name)
@@ -86,14 +88,14 @@ func (m *Module) Function(name string) (*Function, error) {
 	if code := C.hi_module_function(m.context.binding, m.handle, text, &f.handle); code != 0 {
 		return nil, failed(code, "looking for kernel %s in image %s", name, m.name)
 	}
-	var words, narrow C.int
-	if code := C.hi_function_parameters(m.context.binding, f.handle, &words, &narrow); code != 0 {
+	var lead, words, narrow C.int
+	if code := C.hi_function_parameters(m.context.binding, f.handle, &lead, &words, &narrow); code != 0 {
 		return nil, failed(code, "reading the parameters of kernel %s", name)
 	}
 	if narrow >= 0 {
 		return nil, fmt.Errorf("cuda: kernel %s of image %s: parameter %d is not whole words of 8 bytes, as all have to be", name, m.name, narrow)
 	}
-	f.parameters = int(words)
+	f.lead, f.parameters = int(lead), int(words)
 	var version C.int
 	if code := C.hi_function_attribute(m.context.binding, f.handle, 5, &version); code != 0 { // CU_FUNC_ATTRIBUTE_PTX_VERSION
 		return nil, failed(code, "reading what kernel %s was compiled for", name)
@@ -180,6 +182,9 @@ func (s *Stream) LaunchDependent(f *Function, grid, block Dim, shared int, args 
 func (s *Stream) launch(f *Function, grid, block Dim, shared int, dependent bool, args []uint64) error {
 	if f.parameters >= 0 && len(args) != f.parameters {
 		return fmt.Errorf("%w: %s takes %d words, got %d", ErrArguments, f.name, f.parameters, len(args))
+	}
+	if f.lead > 0 {
+		args = slices.Concat(make([]uint64, f.lead), args)
 	}
 	shape := C.hi_shape{grid: grid.words(), block: block.words(), shared: C.uint32_t(shared), args: C.uint32_t(len(args))}
 	if dependent {

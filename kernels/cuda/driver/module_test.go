@@ -128,10 +128,24 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// A struct of words is passed as its words, and read before Launch returns.
+// A struct of words is passed as its words, and read before Launch returns. One
+// that is aligned to more than a word may have a gap before it.
 func TestWideParameter(t *testing.T) {
 	c := open(t)
-	f := must(kernels(t, c).Function("store_one"))(t)
+	t.Run("aligned to 8", func(t *testing.T) { testWideParameter(t, c, kernels(t, c)) })
+	t.Run("aligned to 64", func(t *testing.T) {
+		ptx := strings.Replace(testKernels, ".align 8 .b8 words", ".align 64 .b8 words", 1)
+		if ptx == testKernels {
+			t.Fatal("the struct of words was not found")
+		}
+		m := must(c.LoadModule("aligned", []byte(ptx)))(t)
+		defer func() { try(t, m.Close()) }()
+		testWideParameter(t, c, m)
+	})
+}
+
+func testWideParameter(t *testing.T, c *Context, m *Module) {
+	f := must(m.Function("store_one"))(t)
 	s := stream(t, c)
 	r := random(t)
 	const words = 1000
@@ -154,6 +168,32 @@ func TestWideParameter(t *testing.T) {
 	}
 	if err := s.Launch(f, Dim{}, Dim{}, 0, args[1:]...); !errors.Is(err, ErrArguments) {
 		t.Errorf("a launch with a word too few gave %v", err)
+	}
+}
+
+// What kernels copy with a tensor map, the tests of attention compare. These are
+// tensors that there is no map of.
+func TestTensorMapErrors(t *testing.T) {
+	c := open(t)
+	if c.Properties().Major < 9 {
+		t.Skip("needs a device of compute capability 9.0")
+	}
+	good := Boxes{At: device(t, c, 1<<20), Size: [3]int{64, 100, 3}, Pitch: [2]int{128, 100 * 128}, Box: [3]int{64, 128, 1}}
+	if m, err := c.TensorMap(good); err != nil || m == (TensorMap{}) {
+		t.Fatalf("a good tensor gave %v, %v", m, err)
+	}
+	for what, change := range map[string]func(*Boxes){
+		"an address between 16 bytes": func(b *Boxes) { b.At += 8 },
+		"a pitch between 16 bytes":    func(b *Boxes) { b.Pitch[1] += 8 },
+		"no tokens":                   func(b *Boxes) { b.Size[1] = 0 },
+		"a box of 257 tokens":         func(b *Boxes) { b.Box[1] = 257 },
+		"rows of more than 128 bytes": func(b *Boxes) { b.Size[0], b.Box[0] = 128, 128 },
+	} {
+		bad := good
+		change(&bad)
+		if _, err := c.TensorMap(bad); !errors.Is(err, InvalidValue) || !strings.Contains(err.Error(), "tensor") {
+			t.Errorf("%s gave %v", what, err)
+		}
 	}
 }
 

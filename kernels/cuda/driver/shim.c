@@ -139,8 +139,9 @@ int hi_function_set_shared(hi_binding b, void *function, int bytes) {
 	return cuFuncSetAttribute((CUfunction)function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
-int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow) {
+int hi_function_parameters(hi_binding b, void *function, int *lead, int *words, int *narrow) {
 	BIND(b);
+	*lead = 0;
 	*words = -1;
 	*narrow = -1;
 #if CUDA_VERSION >= 12040
@@ -149,7 +150,7 @@ int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow
 		size_t offset = 0, bytes = 0;
 		CUresult result = cuFuncGetParamInfo((CUfunction)function, (size_t)i, &offset, &bytes);
 		if (result == CUDA_ERROR_INVALID_VALUE) {
-			*words = (int)(end / sizeof(uint64_t));
+			*words = (int)(end / sizeof(uint64_t)) - *lead;
 			return CUDA_SUCCESS;
 		}
 		// The trampoline's answer for what an older driver does not have.
@@ -157,12 +158,27 @@ int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow
 			return CUDA_SUCCESS;
 		if (result != CUDA_SUCCESS)
 			return result;
+		if (i == 0 && offset % sizeof(uint64_t) == 0) {
+			*lead = (int)(offset / sizeof(uint64_t));
+			end = offset;
+		}
 		if ((offset != end || bytes % sizeof(uint64_t) != 0) && *narrow < 0)
 			*narrow = i;
 		end = offset + bytes;
 	}
 #endif
 	return CUDA_SUCCESS;
+}
+
+int hi_tensor_map(hi_binding b, uint64_t address, hi_boxes boxes, uint64_t *map) {
+	BIND(b);
+	CUtensorMap made;
+	const uint32_t steps[] = {1, 1, 1};
+	CUresult result = cuTensorMapEncodeTiled(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, (void *)(uintptr_t)address,
+		boxes.size, boxes.pitch, boxes.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+		CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+	memcpy(map, &made, sizeof made);
+	return result;
 }
 
 int hi_occupancy(hi_binding b, void *function, int threads, size_t shared, int *blocks) {

@@ -21,6 +21,13 @@ typedef struct {
 	uint32_t dependent; // may begin before the kernel ahead in the stream has ended
 } hi_shape;
 
+// A tensor of three dimensions, the innermost first.
+typedef struct {
+	uint64_t size[3];
+	uint64_t pitch[2]; // bytes from one to the next of the outer dimensions
+	uint32_t box[3];
+} hi_boxes;
+
 // Lengths are in bytes; a pitch is the distance of two rows.
 typedef struct {
 	uint64_t dst, dst_pitch;
@@ -57,10 +64,15 @@ int hi_module_function(hi_binding b, void *module, const char *name, void **func
 int hi_function_attribute(hi_binding b, void *function, int attribute, int *value);
 int hi_function_set_shared(hi_binding b, void *function, int bytes);
 // Counts the words of a function's parameters, or returns -1 in words where the
-// driver is too old to say. *narrow is the first that is not whole words of 8
+// driver is too old to say. *lead are the words before the first, if that one is
+// aligned to more than a word. *narrow is the first that is not whole words of 8
 // bytes right after those before it, or -1.
-int hi_function_parameters(hi_binding b, void *function, int *words, int *narrow);
+int hi_function_parameters(hi_binding b, void *function, int *lead, int *words, int *narrow);
 int hi_occupancy(hi_binding b, void *function, int threads, size_t shared, int *blocks);
 int hi_launch(hi_binding b, void *function, hi_shape shape, const uint64_t *args, void *stream);
+// Writes how a tensor of bf16 at an address, with sizes from the innermost
+// dimension on and bytes from one to the next of each but that, is copied in
+// boxes, whose rows of 128 bytes are swizzled in shared memory.
+int hi_tensor_map(hi_binding b, uint64_t address, hi_boxes boxes, uint64_t *map);
 
 #endif

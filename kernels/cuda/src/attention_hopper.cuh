@@ -1,12 +1,15 @@
 // Prefill attention for compute capability 9.0a: FlashAttention-3 (Shah et al.
-// 2024, sections 3.1 and 3.2) with copies by threads instead of a tensor map,
-// since every argument of a kernel is a word.
+// 2024, sections 3.1 and 3.2), with the blocks of a cluster sharing what they
+// read.
 //
-// Rows are packed as in attention_prefill.cuh. The block's first warpgroup
-// copies tiles of keys and values into two rings in shared memory; each of the
-// others owns 64 rows for good. A consumer starts the scores of the next tile
-// before it weighs the values of this one, and turns scores into weights while
-// the other consumers' products run: they start products in turns.
+// Rows are packed as in attention_prefill.cuh. The two blocks of a cluster have
+// neighbouring rows and go through the same tiles of keys and values. One thread
+// of each copies a half of every tile to the shared memory of both, into rings;
+// so a tile leaves the L2 cache once for both, whose bandwidth is what
+// multiprocessors would wait for. Each of the other warpgroups owns 64 rows for
+// good. A consumer starts the scores of the next tile before it weighs the values
+// of this one, and turns scores into weights while the other consumers' products
+// run: they start products in turns.
 #pragma once
 
 #include "attention.cuh"
@@ -15,11 +18,16 @@
 template <int HeadDim> struct HopperShape;
 template <> struct HopperShape<128> {
   static constexpr int consumers = 2, stages = 2;
-  static constexpr int producerRegisters = 40, consumerRegisters = 232;
+  static constexpr int producerRegisters = 24, consumerRegisters = 240;
 };
 template <> struct HopperShape<64> {
   static constexpr int consumers = 3, stages = 3;
   static constexpr int producerRegisters = 32, consumerRegisters = 160;
+};
+
+// HopperMaps are the pieces' keys and values as tensors [head, token, column], in boxes of a part, below.
+struct HopperMaps {
+  TensorMap k[maxPieces], v[maxPieces];
 };
 
 template <int D> struct Hopper {
@@ -37,10 +45,15 @@ template <int D> struct Hopper {
   // Shared memory need not begin at an atom's boundary.
   static constexpr uint32_t sharedBytes = atomBytes + barriersAt + 4 * stages * 8;
 
+  // A block copies its part of a tile, a half of 64 columns or, if there is one only, half of the tokens.
+  static constexpr int blocks = 2;
+  static constexpr uint32_t partBytes = tileBytes / blocks;
+  static constexpr int partRows = D == 64 ? N / blocks : 0, partColumns = D == 64 ? 0 : 64; // from one part to the next
+
   // Named barriers: 0 is __syncthreads; then a consumer's turn, and its queries being there.
   static constexpr int turnBarrier = 1, queriesBarrier = turnBarrier + consumers;
 
-  // A thread copies the same chunk of every copyRows-th row of a matrix.
+  // A thread copies the same chunk of every copyRows-th row of its warpgroup's queries.
   static constexpr int chunks = D / 8, copyRows = warpgroupThreads / chunks;
 
   // Ring is a place in one of the two rings of tiles, with a barrier for each
@@ -68,8 +81,8 @@ template <int D> struct Hopper {
     for (int which = 0; which < 2; which++) {
       Ring ring(shared, which);
       for (; ring.parity == 0; ring.next()) {
-        barrierInit(ring.fullBarrier(), warpgroupThreads);
-        barrierInit(ring.emptyBarrier(), consumers * warpgroupThreads / warpSize32);
+        barrierInit(ring.fullBarrier(), 1);
+        barrierInit(ring.emptyBarrier(), blocks * consumers * warpgroupThreads / warpSize32);
       }
     }
   }
@@ -80,55 +93,28 @@ template <int D> struct Hopper {
     return c / 8 * half + row * atomRowBytes + ((c % 8 ^ row % 8) << 4);
   }
 
-  // fill starts to copy a tile into the ring's stage once that is empty; rows past the tile's end become zeros. It returns the
-  // barrier at which the tile is to be announced.
-  __device__ __forceinline__ static uint32_t fill(Ring& ring, const bf16* tile, int length) {
-    const bf16* from = tile + threadIdx.x * 8; // copyRows rows are one run of memory
+  // fill starts to copy this block's part of a tile once the ring's stage is empty in all blocks; rows past the piece's end become zeros.
+  __device__ __forceinline__ static void fill(Ring& ring, const TensorMap& map, int start, int kvHead, int block) {
     barrierWait(ring.emptyBarrier(), ring.parity ^ 1);
-    uint32_t to = ring.tile() + chunkAt(tileHalf);
-    if (length == N) {
-#pragma unroll
-      for (int i = 0; i < N / copyRows; i++) copy16(to + i * copyRows * atomRowBytes, from + i * copyRows * D, true);
-    } else {
-#pragma unroll 1
-      for (int row = threadIdx.x / chunks; row < N; row += copyRows, to += copyRows * atomRowBytes, from += copyRows * D) {
-        copy16(to, row < length ? from : tile, row < length);
-      }
-    }
-    commitCopies();
-    const uint32_t full = ring.fullBarrier();
+    barrierExpect(ring.fullBarrier(), tileBytes);
+    copyBox(ring.tile() + block * partBytes, map, block * partColumns, start + block * partRows, kvHead, ring.fullBarrier(), (1 << blocks) - 1);
     ring.next();
-    return full;
   }
 
-  // announce tells the consumers of a tile once this thread's copies of it, though not of so many later tiles, are done and
-  // products will see them. Only the threads that wrote can see to the latter.
-  template <int Later> __device__ __forceinline__ static void announce(uint32_t full) {
-    waitCopies<Later>();
-    publish();
-    barrierArrive(full);
-  }
-
-  // produce copies keys one tile ahead of values, in the order in which consumers want them. A tile is announced when the
-  // next one is on its way; consumers don't need it to leave the stage that the next one goes to, so nobody waits forever.
-  __device__ __forceinline__ static void produce(const AttentionArgs<bf16>& a, uint32_t shared, i64 kvHead, int tiles) {
+  // produce copies keys one tile ahead of values, in the order in which consumers want them.
+  __device__ __forceinline__ static void produce(const AttentionArgs<bf16>& a, const HopperMaps& maps, uint32_t shared, int kvHead, int tiles) {
     Ring keys(shared, 0), values(shared, 1);
     Keys walk(a, kvHead, 0);
-    uint32_t last = fill(keys, walk.k + static_cast<i64>(walk.start) * D, walk.length());
+    const int block = blockOfCluster();
+    fill(keys, maps.k[walk.piece], walk.start, kvHead, block);
     for (int t = 0; t < tiles; t++) {
-      const bf16* v = walk.v + static_cast<i64>(walk.start) * D;
-      const int length = walk.length();
+      const int piece = walk.piece, start = walk.start;
       if (t + 1 < tiles) {
         walk.next();
-        const uint32_t next = fill(keys, walk.k + static_cast<i64>(walk.start) * D, walk.length());
-        announce<1>(last);
-        last = next;
+        fill(keys, maps.k[walk.piece], walk.start, kvHead, block);
       }
-      const uint32_t next = fill(values, v, length);
-      announce<1>(last);
-      last = next;
+      fill(values, maps.v[piece], start, kvHead, block);
     }
-    announce<0>(last);
   }
 
   // What a consumer holds of its 64 rows.
@@ -241,10 +227,10 @@ template <int D> struct Hopper {
     }
   }
 
-  // await waits until a ring's stage is full; leave tells the producer that this warp has done with it.
+  // await waits until a ring's stage is full; leave tells the cluster's producers that this warp has done with it.
   __device__ __forceinline__ static void await(const Ring& ring) { barrierWait(ring.fullBarrier(), ring.parity); }
   __device__ __forceinline__ static void leave(Ring& ring) {
-    if (threadIdx.x % warpSize32 == 0) barrierArrive(ring.emptyBarrier());
+    if (threadIdx.x % warpSize32 < blocks) barrierArriveAt(ring.emptyBarrier(), threadIdx.x % warpSize32);
     ring.next();
   }
 
@@ -355,32 +341,37 @@ template <int D> struct Hopper {
     }
   }
 
-  __device__ __forceinline__ static void run(const AttentionArgs<bf16>& a) {
+  __device__ __forceinline__ static void run(const AttentionArgs<bf16>& a, const HopperMaps& maps) {
     extern __shared__ __align__(1024) uint8_t memory[];
     const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(memory)) + atomBytes - 1) / atomBytes * atomBytes;
     // The last rows see the most keys: they go first, so that no multiprocessor is left with a long block at the end.
-    const int m0 = (gridDim.x - 1 - blockIdx.x) * M;
-    const i64 kvHead = blockIdx.y;
-    const int tiles = Keys::tiles(a, a.visible(min(a.rows - 1, (m0 + M - 1) / a.group)));
+    const int m0 = (gridDim.x - 1 - blockIdx.x) * M, kvHead = blockIdx.y;
+    // As many for all blocks of a cluster, the first of which has its last rows.
+    const int last = (gridDim.x - blockIdx.x / blocks * blocks) * M - 1;
+    const int tiles = Keys::tiles(a, a.visible(min(a.rows - 1, last / a.group)));
     if (threadIdx.x == 0) initBarriers(shared);
-    __syncthreads();
+    meetCluster();
 
     // Told to the compiler as the same for a warp, since it decides which code a warp runs.
     const int warpgroup = __shfl_sync(wholeWarp, threadIdx.x / warpgroupThreads, 0);
     if (warpgroup == 0) {
       fewerRegisters<Shape::producerRegisters>();
-      if (tiles > 0) produce(a, shared, kvHead, tiles);
+      if (threadIdx.x == 0 && tiles > 0) produce(a, maps, shared, kvHead, tiles);
+      __syncwarp();
     } else {
       moreRegisters<Shape::consumerRegisters>();
       Hopper rows;
       const int consumer = warpgroup - 1, first = m0 + consumer * 64;
       rows.consume(a, shared, consumer, first, kvHead, tiles);
       rows.store(a, first, kvHead);
+      __syncwarp();
     }
+    meetCluster(); // shared memory has to last as long as others copy into it and arrive at its barriers
   }
 };
 
 #define ATTENTION_HOPPER(D)                                                                                              \
-  extern "C" __global__ void __launch_bounds__(Hopper<D>::threads, 1) attention_hopper_bf16_hd##D(ATTENTION_PARAMETERS(bf16)) { \
-    Hopper<D>::run(ATTENTION_STRUCT(bf16, 0, 0));                                                                        \
+  extern "C" __global__ void __cluster_dims__(Hopper<D>::blocks, 1, 1) __launch_bounds__(Hopper<D>::threads, 1)            \
+      attention_hopper_bf16_hd##D(const __grid_constant__ HopperMaps maps, ATTENTION_PARAMETERS(bf16)) {                   \
+    Hopper<D>::run(ATTENTION_STRUCT(bf16, 0, 0), maps);                                                                  \
   }

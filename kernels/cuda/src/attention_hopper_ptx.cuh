@@ -1,6 +1,7 @@
 // The instructions of compute capability 9.0a that attention_hopper.cuh is
 // made of: matrix products of a warpgroup (wgmma), barriers in shared memory
-// (mbarrier), and registers moved between warpgroups.
+// (mbarrier), copies of boxes of a tensor to the blocks of a cluster, and
+// registers moved between warpgroups.
 //
 // Operands in shared memory are built from atoms of 8 rows of 128 bytes (64
 // elements), each aligned to 1024 bytes, in which the 16-byte chunk c of row r
@@ -22,10 +23,10 @@ constexpr uint32_t atomRowBytes = 128, atomBytes = 1024;
 // the product's inner dimension (keys for the scores), stride is from 8 rows to
 // the next 8 and leading is not used; where they run across it (values for the
 // output), stride is from 8 rows to the next 8 and leading from 64 columns to
-// the next 64. All in bytes.
+// the next 64. All in bytes. An address has its block of the cluster in its upper bits, which have no place here.
 __device__ __forceinline__ uint64_t operand(uint32_t address, uint32_t leading, uint32_t stride) {
   constexpr uint64_t swizzle128 = uint64_t(1) << 62;
-  return swizzle128 | uint64_t(stride >> 4) << 32 | uint64_t(leading >> 4) << 16 | address >> 4;
+  return swizzle128 | uint64_t(stride >> 4) << 32 | uint64_t(leading >> 4) << 16 | (address & 0x3ffff) >> 4;
 }
 // advanced is the operand that begins some bytes later.
 __device__ __forceinline__ uint64_t advanced(uint64_t operand, uint32_t bytes) { return operand + (bytes >> 4); }
@@ -84,8 +85,18 @@ __device__ __forceinline__ void publish() { asm volatile("fence.proxy.async.shar
 __device__ __forceinline__ void barrierInit(uint32_t barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-__device__ __forceinline__ void barrierArrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+// barrierArriveAt arrives at the barrier in the same place of a block of the cluster. What the thread wrote is not made visible
+// there (a release to the cluster is a memory barrier, and slow); consumers have only read.
+__device__ __forceinline__ void barrierArriveAt(uint32_t barrier, int block) {
+  asm volatile("{.reg .b32 there;\n"
+               "mapa.shared::cluster.u32 there, %0, %1;\n"
+               "mbarrier.arrive.shared::cluster.b64 _, [there];}" ::"r"(barrier),
+               "r"(block)
+               : "memory");
+}
+// barrierExpect arrives, and has the phase wait for so many bytes of copies too.
+__device__ __forceinline__ void barrierExpect(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 // barrierWait waits for the end of the phase with this parity.
 __device__ __forceinline__ void barrierWait(uint32_t barrier, uint32_t parity) {
@@ -93,6 +104,32 @@ __device__ __forceinline__ void barrierWait(uint32_t barrier, uint32_t parity) {
                "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
                "@!done bra again;}" ::"r"(barrier),
                "r"(parity)
+               : "memory");
+}
+
+// meetCluster waits for all threads of the cluster; what they did to shared memory before, also initialising barriers, is then
+// seen by all.
+__device__ __forceinline__ void meetCluster() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n"
+               "barrier.cluster.arrive.release.aligned;\n"
+               "barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+__device__ __forceinline__ int blockOfCluster() {
+  int rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+// TensorMap is what the driver's cuTensorMapEncodeTiled makes: how a tensor lies in memory, and a box of it that is copied at once.
+struct alignas(64) TensorMap {
+  uint64_t words[16];
+};
+// copyBox starts the copy of the box that begins at these coordinates to the same place of all blocks in a mask, whose barriers
+// in the same place count its bytes. What lies outside the tensor is zeros.
+__device__ __forceinline__ void copyBox(uint32_t to, const TensorMap& map, int x, int y, int z, uint32_t barrier, uint16_t blocks) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+               "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(to),
+               "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier), "h"(blocks)
                : "memory");
 }
 

@@ -1,6 +1,7 @@
 #include "attention.h"
 
 #include <algorithm>
+#include <cstring>
 
 constexpr int longShared = 196608; // bytes
 
@@ -170,6 +171,32 @@ static void attendByKeys(const List& list, const std::vector<int>& splits, bool 
   launchWords("attention_combine_" + kind + name(one.t), {static_cast<unsigned>(rows)}, threads, 0, combined, true);
 }
 
+// tensorMap is how the Hopper kernels copy keys or values of a piece: the README's "maps".
+static CUtensorMap tensorMap(const Problem& p, const Matrix& m, int tokens) {
+  CUtensorMap map = {};
+  if (tokens == 0) return map; // never looked at
+  const uint64_t headDim = p.headDim, size[] = {headDim, static_cast<uint64_t>(tokens), static_cast<uint64_t>(p.kvHeads)};
+  const uint64_t bytes[] = {2 * headDim, 2 * static_cast<uint64_t>(m.stride)};
+  const uint32_t box[] = {64, p.headDim == 64 ? 64u : 128u, 1}, steps[] = {1, 1, 1};
+  CHECK(cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, reinterpret_cast<void*>(m.at()), size, bytes, box, steps,
+                               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+  return map;
+}
+
+// withMaps puts maps of the keys, then of the values, before the words of a problem.
+static std::vector<uint64_t> withMaps(const Problem& p, const std::vector<uint64_t>& words) {
+  constexpr size_t maxPieces = 4;
+  std::vector<uint64_t> all(2 * maxPieces * sizeof(CUtensorMap) / sizeof(uint64_t));
+  auto put = [&](size_t at, const CUtensorMap& map) { memcpy(reinterpret_cast<uint8_t*>(all.data()) + at * sizeof map, &map, sizeof map); };
+  for (size_t i = 0; i < p.pieces.size(); i++) {
+    put(i, tensorMap(p, p.pieces[i].k, p.pieces[i].tokens));
+    put(maxPieces + i, tensorMap(p, p.pieces[i].v, p.pieces[i].tokens));
+  }
+  all.insert(all.end(), words.begin(), words.end());
+  return all;
+}
+
 void attend(const Problem& p, Kernel kernel, int splits, bool early) {
   std::vector<uint64_t> words = attentionWords(p);
   const std::string t = name(p.t), hd = "_hd" + std::to_string(p.headDim) + (p.bounded() ? "_capped" : "");
@@ -187,7 +214,8 @@ void attend(const Problem& p, Kernel kernel, int splits, bool early) {
   if (kernel == HOPPER) {
     const int M = p.headDim == 128 ? 128 : 192;
     const unsigned shared = p.headDim == 128 ? 164928 : 124000;
-    return launchWords("attention_hopper_" + t + hd, {up(packed, M), kvHeads}, p.headDim == 128 ? 384 : 512, shared, words);
+    const unsigned blocks = 2 * up(packed, 2 * M); // clusters of two
+    return launchWords("attention_hopper_" + t + hd, {blocks, kvHeads}, p.headDim == 128 ? 384 : 512, shared, withMaps(p, words));
   }
   if (splits == 0) splits = kernel == LONG ? multiprocessors() / p.kvHeads : whole(goodSplits({&p})[0]);
   attendByKeys({&p}, {splits}, false, kernel, early);

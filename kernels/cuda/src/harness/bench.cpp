@@ -41,14 +41,20 @@ static void printPrefill(Kernel k, const Shape& s, const Problem& p, double ms, 
   printf("%-72s %9.4f ms %8.0f TFLOP/s %5.1f%%%s\n", what, ms, teraflops, 100 * teraflops / matrixTeraflops, more.c_str());
 }
 
+// Without gaps, as caches are.
+static Problem largeProblem(Rng& r, Shape s) {
+  s.gaps = false;
+  return makeProblem(r, s, true);
+}
+
 static void timePrefill(Rng& r, Kernel k, const Shape& s) {
-  const Problem p = makeProblem(r, s, true);
+  const Problem p = largeProblem(r, s);
   printPrefill(k, s, p, milliseconds([&] { attend(p, k); }, 10), "");
 }
 
 void timePrefillInTurns(Rng& r, const std::vector<Kernel>& kernels, const Shape& s) {
   constexpr int rounds = 10;
-  const Problem p = makeProblem(r, s, true);
+  const Problem p = largeProblem(r, s);
   std::vector<std::vector<double>> times(kernels.size());
   for (int turn = 0; turn < rounds; turn++) {
     for (size_t i = 0; i < kernels.size(); i++) {

@@ -156,7 +156,10 @@ bool launchesEarly(const std::string& kernel) { return find(kernel).early; }
 void launchWords(const std::string& kernel, Grid g, unsigned block, unsigned shared, std::vector<uint64_t> words, bool early) {
   const Loaded& k = find(kernel);
   if (shared > 48 << 10) CHECK(cuFuncSetAttribute(k.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared));
-  // Parameters are whole words, so that they lie as the words do, however wide each is.
+  // Parameters are whole words, so that they lie as the words do, however wide each is; an aligned one may not begin at 0.
+  size_t lead = 0, width = 0;
+  CHECK(cuFuncGetParamInfo(k.function, 0, &lead, &width));
+  words.insert(words.begin(), lead / sizeof(uint64_t), 0);
   size_t bytes = words.size() * sizeof(uint64_t);
   void* packed[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, words.data(), CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
   CUlaunchAttribute serialization = {};
