@@ -164,7 +164,8 @@ func TestSourcesReadTheSame(t *testing.T) {
 			return newReadArrow(nil, with(t, func(o *readArrowOptions) { o.Path, o.Columns = []string{path}, mapped }))
 		},
 	}
-	for _, path := range []string{"d/*.jsonl.zst", "d/x.csv.gz", "**/*.parquet", "d/x.arrow", "d/y.arrow.gz", store.Path("p/*.parquet"), store.Path("**/x.arrow"), store.Path("p/x.csv")} {
+	check := func(path string) {
+		t.Helper()
 		source, err := open[storage.Extension(path)](path)
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
@@ -182,8 +183,14 @@ func TestSourcesReadTheSame(t *testing.T) {
 			}
 		}
 	}
-	if store.Count("cut") == 0 {
-		t.Error("the store cut nothing")
+	for _, path := range []string{"d/*.jsonl.zst", "d/x.csv.gz", "**/*.parquet", "d/x.arrow", "d/y.arrow.gz", store.Path("p/*.parquet"), store.Path("**/x.arrow"), store.Path("p/x.csv")} {
+		check(path)
+	}
+	for again := 0; store.Count("cut") == 0; again++ { // few reads may all have gone well
+		if again == 100 {
+			t.Fatal("the store cut nothing")
+		}
+		check(store.Path("p/x.csv"))
 	}
 }
 

@@ -40,25 +40,21 @@ var _ kernels.Device = (*Device)(nil)
 // processors is how many Go would use by itself.
 var processors = runtime.GOMAXPROCS(0)
 
-// besides is how many goroutines must get on while every worker computes: two
-// streams that copy, and the stages that enqueue. A GPU has engines for the
-// first; here the operating system's scheduler shares the processors out, and
-// it does so in microseconds where Go's would wait for a worker to pause.
-const besides = 3
-
 // copying is about what one thread copies, in bytes a second. It takes from what
 // computes, so nothing hides it, and rates of computing would be of no use.
 const copying = 10e9
 
 // Open returns a device with a budget in bytes that computes on threads
-// threads, or on all processors if threads is 0. It raises GOMAXPROCS so that
-// its copies run beside its computing.
+// threads, or on all processors if threads is 0. It raises GOMAXPROCS to that
+// many and no further: what copies and enqueues runs where a worker waits, since
+// a thread more than there are processors takes its time from a worker in the
+// middle of a loop that all others wait for.
 func Open(budget int64, threads int) *Device {
 	if threads <= 0 {
 		threads = processors
 	}
-	if n := max(threads, processors) + besides; runtime.GOMAXPROCS(0) < n {
-		runtime.GOMAXPROCS(n)
+	if runtime.GOMAXPROCS(0) < threads {
+		runtime.GOMAXPROCS(threads)
 	}
 	d := &Device{opened: time.Now(), ledger: kernels.NewLedger(budget), pool: newPool(threads)}
 	d.scratch = newScratch(d.ledger, threads)

@@ -10,6 +10,8 @@ import (
 // pool splits loops over cores. A decode step is hundreds of loops of tens of
 // microseconds each, so a worker that has just finished one looks for the
 // next for a while before it sleeps: waking a sleeper costs as much as a loop.
+// It makes way meanwhile for the goroutines that copy and enqueue, which have
+// no thread of their own.
 type pool struct {
 	workers int // counting the caller
 	current atomic.Pointer[loop]
@@ -38,8 +40,8 @@ type panicked struct{ value any }
 
 const (
 	// awake is for how long an idle worker looks for work before it sleeps.
-	awake = 50 * time.Microsecond
-	// looks is how often one looks between two looks at the clock.
+	awake = 200 * time.Microsecond
+	// looks is how often one looks before it makes way for others.
 	looks = 256
 	// patience is how often the caller looks whether others are done before it
 	// makes way for them, or for what keeps them.
@@ -128,6 +130,7 @@ func (p *pool) await(last *loop) *loop {
 				return l
 			}
 		}
+		runtime.Gosched()
 		if time.Since(begin) > awake {
 			return nil
 		}
