@@ -15,12 +15,12 @@ import (
 // Collect gives the outputs each answer once, until there is one, or a dead
 // letter, for every document.
 func (s *Submission) Collect(ctx context.Context, emit func(*Answer) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	c, err := s.run.Collect(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	results := make(chan *queue.Result)
 	go func() {
 		for {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,16 +19,18 @@ type Collector struct {
 	run      *Run
 	consumer jetstream.Consumer
 	batch    jetstream.MessageBatch
-	last     time.Time    // when the consumer was last known to be there
-	hand     atomic.Int64 // results taken from the server and not committed
+	last     time.Time // when the consumer was last known to be there
+	mu       sync.Mutex
+	held     map[uint64]*Result // not committed, by the number of their message
 }
 
 // ErrTakenOver says that another process collects the run's answers now.
 var ErrTakenOver = errors.New("another headinfer submit has taken over the run")
 
-// Collect begins to take answers, from the first that is not committed.
+// Collect begins to take answers, from the first that is not committed. Until ctx
+// ends the collector holds those it has given.
 func (r *Run) Collect(ctx context.Context) (*Collector, error) {
-	c := &Collector{run: r}
+	c := &Collector{run: r, held: map[uint64]*Result{}}
 	err := r.q.retry(ctx, fmt.Sprintf("collecting the answers of run %q", r.Name), func(ctx context.Context) error {
 		// What an earlier collector has not committed would otherwise come back only
 		// when the server has waited for its acknowledgements.
@@ -39,7 +41,8 @@ func (r *Run) Collect(ctx context.Context) (*Collector, error) {
 		// A name of its own: what the earlier one asks and acknowledges is for nobody.
 		c.consumer, err = r.q.js.CreateConsumer(ctx, r.answerStream(), jetstream.ConsumerConfig{
 			Durable: collector + "-" + newID(), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckWait: time.Hour, MaxDeliver: -1, MaxAckPending: -1,
+			// A server that dies may take an answer along that it had begun to send.
+			AckWait: r.AckWait, MaxDeliver: -1, MaxAckPending: -1,
 		})
 		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == secondReader {
 			return errors.New("another collector came between") // to be removed in its turn
@@ -50,7 +53,25 @@ func (r *Run) Collect(ctx context.Context) (*Collector, error) {
 		return nil, err
 	}
 	c.Waiting, c.last = c.consumer.CachedInfo().NumPending, time.Now()
+	go c.beat(ctx)
 	return c, nil
+}
+
+// beat tells the server that the results held are on their way to be safe, so that
+// it does not send them again.
+func (c *Collector) beat(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(c.run.AckWait / 3):
+		case <-ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		for _, r := range c.held {
+			_ = r.msg.InProgress() // one that is lost is followed by another
+		}
+		c.mu.Unlock()
+	}
 }
 
 // removeCollectors ends the collectors that there are.
@@ -81,6 +102,7 @@ type Result struct {
 	Data   []byte
 	from   *Collector
 	msg    jetstream.Msg
+	number uint64 // of the message in its stream
 	object string
 }
 
@@ -93,17 +115,11 @@ func (c *Collector) Next(ctx context.Context) (*Result, error) {
 		}
 		if msg != nil {
 			c.last = time.Now()
-			c.hand.Add(1)
-			data, err := c.run.data(ctx, msg)
-			if _, lost := errors.AsType[*LostError](err); lost {
-				// Its document will be found to have no answer, and done again.
-				c.hand.Add(-1)
-				if err := msg.Ack(); err != nil {
-					return nil, err
-				}
+			r, err := c.hold(ctx, msg)
+			if r == nil && err == nil {
 				continue
 			}
-			return &Result{data, c, msg, msg.Headers().Get(objectHeader)}, err
+			return r, err
 		}
 		if err != nil || time.Since(c.last) > idle {
 			if err := c.ours(ctx); err != nil {
@@ -116,6 +132,40 @@ func (c *Collector) Next(ctx context.Context) (*Result, error) {
 			}
 		}
 	}
+}
+
+// hold makes a result of a message; nil for one that is held already, or whose
+// text is lost.
+func (c *Collector) hold(ctx context.Context, msg jetstream.Msg) (*Result, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{from: c, msg: msg, number: meta.Sequence.Stream, object: msg.Headers().Get(objectHeader)}
+	c.mu.Lock()
+	before := c.held[r.number]
+	if before != nil {
+		before.msg = msg // it waited too long to be taken, and came again
+	} else {
+		c.held[r.number] = r
+	}
+	c.mu.Unlock()
+	if before != nil {
+		return nil, nil
+	}
+	r.Data, err = c.run.data(ctx, msg)
+	if _, lost := errors.AsType[*LostError](err); lost {
+		// Its document will be found to have no answer, and done again.
+		return nil, r.letGo().Ack()
+	}
+	return r, err
+}
+
+func (r *Result) letGo() jetstream.Msg {
+	r.from.mu.Lock()
+	defer r.from.mu.Unlock()
+	delete(r.from.held, r.number)
+	return r.msg
 }
 
 // fetch returns the next message, nil if there is none yet.
@@ -146,11 +196,10 @@ func (c *Collector) fetch(ctx context.Context) (jetstream.Msg, error) {
 // Pending returns how many answers the server has not sent yet, with those that
 // it has sent and that are not committed.
 func (c *Collector) Pending(ctx context.Context) (n uint64, err error) {
-	hand := uint64(max(c.hand.Load(), 0))
 	err = c.run.q.retry(ctx, "the state of stream "+c.run.answerStream(), func(ctx context.Context) error {
 		info, err := c.consumer.Info(ctx)
 		if err == nil {
-			n = info.NumPending + hand
+			n = info.NumPending + uint64(info.NumAckPending)
 		}
 		return err
 	})
@@ -176,15 +225,15 @@ func (c *Collector) ours(ctx context.Context) error {
 
 // Commit takes the result out of the stream, when it is safe elsewhere.
 func (r *Result) Commit(ctx context.Context) error {
-	r.from.hand.Add(-1)
+	msg := r.letGo()
 	if r.object == "" {
-		return r.msg.Ack()
+		return msg.Ack()
 	}
 	// The object after its message: a collector that has taken over may want it. A
 	// message whose removal is not confirmed comes again, and its key is refused.
 	once, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	if err := r.msg.DoubleAck(once); err == nil {
+	if err := msg.DoubleAck(once); err == nil {
 		r.from.run.removeObject(ctx, r.object)
 	}
 	return nil

@@ -28,7 +28,9 @@
 // twice within [duplicates]; what comes later, the collector must refuse by key.
 // A worker acknowledges a document after the server has confirmed its answers,
 // and the collector an answer after it has committed it: between the two, each is
-// in the queue, in the answers, or in both.
+// in the queue, in the answers, or in both. The collector says every third of
+// [Record.AckWait] which answers it holds; one that a server sent and that never
+// came, as its death can bring about, is sent again.
 //
 // Calls survive the loss of a connection and of a server's leader: they are tried
 // again until they succeed, their context ends, or the server refuses them.

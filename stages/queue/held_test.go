@@ -130,3 +130,66 @@ func TestAckWaitChanged(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswerLostOnTheWay takes an answer from the server that the collector never
+// sees, as a server can that dies while it sends: the answer comes again, counts
+// until then, and one that is held comes once.
+func TestAnswerLostOnTheWay(t *testing.T) {
+	q := connect(t, queuetest.Start(t, 1).URL())
+	run := begin(t, q, record("way"))
+	w := work(t, run)
+	for _, id := range []string{"lost", "held"} {
+		submit(t, run, id, nil)
+		ticket := take(t, w)
+		if err := ticket.Publish(t.Context(), id, []byte(id)); err != nil {
+			t.Fatal(err)
+		}
+		ticket.Done(t.Context())
+	}
+	c, err := run.Collect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := c.consumer.Fetch(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg := <-batch.Messages(); msg == nil || string(msg.Data()) != "lost" {
+		t.Fatalf("the first answer is %v, %v", msg, batch.Error())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var results []*Result
+	for _, expected := range []string{"held", "lost"} {
+		if n, err := c.Pending(ctx); err != nil || n != 2 {
+			t.Errorf("%d answers are pending, and 2 were expected, %v", n, err)
+		}
+		r, err := c.Next(ctx)
+		if err != nil || string(r.Data) != expected {
+			t.Fatalf("collected %+v and not %q, %v", r, expected, err)
+		}
+		results = append(results, r)
+	}
+	quiet, cancel := context.WithTimeout(ctx, 4*run.AckWait)
+	defer cancel()
+	if r, err := c.Next(quiet); err == nil {
+		t.Errorf("%q, which is held, came again", r.Data)
+	}
+	for _, r := range results {
+		if err := r.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for { // acknowledgements are on their way
+		n, err := c.Pending(ctx)
+		if err != nil {
+			t.Fatalf("after they were committed %d are pending: %v", n, err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
